@@ -1,0 +1,5 @@
+"""basetracker: every image rebuilt, proved and redeployed when its base image moves."""
+
+from importlib.metadata import version
+
+__version__ = version("basetracker")
