@@ -1,0 +1,226 @@
+"""A tracker's status as types: what is read back.
+
+An output, rebuilt from the world each turn. Only what the world can't tell is read back from it: intents and attempts,
+first-seen times, validated and previous digests, history, and the requests that were acted on.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic.alias_generators import to_camel
+
+from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State, WorkloadState
+from basetracker.errors import InvalidError
+from basetracker.oci.lineage import Verdict
+from basetracker.oci.refs import Digest
+
+HISTORY_LIMIT = 20
+
+
+def format_time(time: datetime) -> str:
+    """`time` as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _digest(value: object) -> Digest:
+    if isinstance(value, Digest):
+        return value
+    try:
+        return Digest(str(value))
+    except InvalidError as error:
+        raise ValueError(str(error)) from error
+
+
+Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str)]
+StoredDigest = Annotated[Digest, BeforeValidator(_digest), PlainSerializer(str, return_type=str)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Condition(_Model):
+    """A condition as kstatus and `kubectl wait` read it."""
+
+    type: ConditionType
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: Time
+
+
+class BaseStatus(_Model):
+    """The base as it was last seen; `since` is when this digest was first seen."""
+
+    digest: StoredDigest
+    short_digest: str
+    since: Time
+
+
+class Summary(_Model):
+    """The tracker in a line: `text` is `2/3`, `state` that of the image which needs most attention."""
+
+    current: int
+    total: int
+    text: str
+    state: State
+
+
+class Latest(_Model):
+    """What a tag points to."""
+
+    digest: StoredDigest
+
+
+class Validated(_Model):
+    """The digest that passed every gate, and the base that it was validated for."""
+
+    digest: StoredDigest
+    base_digest: StoredDigest
+    at: Time
+
+
+class BuildStatus(_Model):
+    """The build for one base: written as an intent before the call, then followed."""
+
+    run_id: str | None = None
+    state: BuildState
+    base_digest: StoredDigest
+    attempt: int
+    requested_at: Time | None = None
+    finished_at: Time | None = None
+    next_attempt_at: Time | None = None
+    adopted: bool = False
+    digest: StoredDigest | None = None
+    message: str = ""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=lambda name: "runID" if name == "run_id" else to_camel(name),
+        validate_by_name=True,
+        validate_by_alias=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class GateStatus(_Model):
+    """What a gate said about the digest that was last asked about."""
+
+    name: str
+    verdict: GateVerdict
+    reason: str
+    message: str = ""
+
+
+class WorkloadStatus(_Model):
+    """One container that is delivered to; `since` is when its state began."""
+
+    kind: str
+    name: str
+    container: str
+    digest: StoredDigest | None = None
+    previous_digest: StoredDigest | None = None
+    state: WorkloadState
+    since: Time | None = None
+
+
+class Rejected(_Model):
+    """A digest that is never delivered again."""
+
+    digest: StoredDigest
+    reason: str
+    at: Time
+
+
+class DownstreamStatus(_Model):
+    """One downstream image."""
+
+    name: str
+    state: State
+    reason: Reason
+    message: str
+    lineage: Verdict | None = None
+    stale_since: Time | None = None
+    latest: Latest | None = None
+    validated: Validated | None = None
+    build: BuildStatus | None = None
+    gates: tuple[GateStatus, ...] = ()
+    workloads: tuple[WorkloadStatus, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class HistoryEntry(_Model):
+    """One thing that has happened."""
+
+    at: Time
+    downstream: str = ""
+    event: HistoryEvent
+    from_: str = ""
+    to: str = ""
+    reason: str = ""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=lambda name: to_camel(name.rstrip("_")),
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class LastHandled(_Model):
+    """The annotation values that were acted on; each acts once."""
+
+    requested_at: str = ""
+    resume: str = ""
+
+
+class Status(_Model):
+    """The whole status."""
+
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    base: BaseStatus | None = None
+    summary: Summary | None = None
+    downstream: tuple[DownstreamStatus, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    last_handled: LastHandled = LastHandled()
+
+    @classmethod
+    def read(cls, document: object) -> Self:
+        """The status in a stored object; an empty one when it can't be read, which means that all is validated again."""
+        try:
+            return cls.model_validate(document or {})
+        except ValidationError:
+            return cls()
+
+    def of(self, name: str) -> DownstreamStatus | None:
+        """The entry of the downstream image with this name."""
+        return next((item for item in self.downstream if item.name == name), None)
+
+    def document(self) -> dict[str, Any]:
+        """The status as it is stored."""
+        return {key: value for key, value in _filled(self.model_dump(mode="json", by_alias=True)).items() if value}
+
+
+def _filled(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` without what is absent or empty; numbers and booleans stay."""
+    kept = {key: _filled_value(value) for key, value in document.items()}
+    return {key: value for key, value in kept.items() if value not in (None, "", [], {})}
+
+
+def _filled_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _filled(value)
+    if isinstance(value, list):
+        return [_filled_value(item) for item in value]
+    return value

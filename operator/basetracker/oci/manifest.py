@@ -1,0 +1,192 @@
+"""Manifests, indexes and image configurations, read strictly from the bytes that a registry stores.
+
+Sources: OCI image specification 1.1 (index, manifest, config) and Docker's image manifest version 2, schema 2.
+Doesn't fetch anything and doesn't trust a digest: whoever fetched the bytes has compared it already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from basetracker.errors import InvalidError
+from basetracker.oci.platform import Platform
+from basetracker.oci.refs import Digest
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_TYPES: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+"""What every manifest request accepts: with one of them missing, registries convert and the digest differs."""
+
+BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
+BASE_NAME: Final = "org.opencontainers.image.base.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One step of how an image was made; an empty layer has no diff_id."""
+
+    created: str = ""
+    created_by: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What an index or a manifest points to; `size` in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_attestation(self) -> bool:
+        """True for the entries that BuildKit adds beside the images; they run nowhere."""
+        if self.annotations.get("vnd.docker.reference.type") == "attestation-manifest":
+            return True
+        return self.platform is not None and not self.platform.is_known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An image index or Docker manifest list."""
+
+    entries: tuple[Descriptor, ...]
+    annotations: Mapping[str, str]
+
+    @property
+    def images(self) -> tuple[Descriptor, ...]:
+        """The entries that are images, without attestations and artifacts."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if not entry.is_attestation and entry.media_type in {OCI_MANIFEST, DOCKER_MANIFEST}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest of one platform's image."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What an image configuration says that lineage needs; `diff_ids` are digests of the uncompressed layers."""
+
+    platform: Platform
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+    labels: Mapping[str, str]
+
+
+def parse_manifest(content: bytes, media_type: str = "") -> Index | Manifest:
+    """The index or manifest in `content`.
+
+    `media_type` is what the registry said; the document's own `mediaType` goes before it.
+
+    Raises:
+        InvalidError: when it is truncated, of another kind (schema 1, a Helm chart) or lacks what it must have.
+    """
+    document = _object(content, "the manifest")
+    kind = str(document.get("mediaType") or media_type.partition(";")[0].strip())
+    if document.get("schemaVersion") == 1:
+        raise InvalidError("the manifest is of the old schema 1; build and push the image again with a current builder")
+    if kind in {OCI_INDEX, DOCKER_LIST} or (not kind and "manifests" in document):
+        return Index(
+            entries=tuple(_descriptor(entry, "the index") for entry in _list(document, "manifests", "the index")),
+            annotations=_strings(document.get("annotations")),
+        )
+    if kind in {OCI_MANIFEST, DOCKER_MANIFEST} or (not kind and "config" in document):
+        return Manifest(
+            config=_descriptor(document.get("config"), "the manifest"),
+            layers=tuple(_descriptor(layer, "the manifest") for layer in _list(document, "layers", "the manifest")),
+            annotations=_strings(document.get("annotations")),
+        )
+    raise InvalidError(f"the manifest has the media type {kind[:80]!r}, which is not that of an image")
+
+
+def parse_config(content: bytes) -> Config:
+    """The image configuration in `content`.
+
+    Raises:
+        InvalidError: when it is truncated or isn't a configuration of an image.
+    """
+    document = _object(content, "the image configuration")
+    rootfs = document.get("rootfs")
+    if not isinstance(rootfs, dict):
+        raise InvalidError("the image configuration has no rootfs; it is an artifact, not an image")
+    return Config(
+        platform=Platform(
+            os=str(document.get("os") or ""),
+            architecture=str(document.get("architecture") or ""),
+            variant=str(document.get("variant") or ""),
+            os_version=str(document.get("os.version") or ""),
+        ),
+        diff_ids=tuple(str(Digest(str(diff_id))) for diff_id in _list(rootfs, "diff_ids", "the image configuration")),
+        history=tuple(_history(entry) for entry in document.get("history") or () if isinstance(entry, dict)),
+        labels=_strings((document.get("config") or {}).get("Labels")),
+    )
+
+
+def _history(entry: Mapping[str, Any]) -> HistoryEntry:
+    return HistoryEntry(
+        created=str(entry.get("created") or ""),
+        created_by=str(entry.get("created_by") or ""),
+        comment=str(entry.get("comment") or ""),
+        empty_layer=bool(entry.get("empty_layer")),
+    )
+
+
+def _descriptor(entry: object, where: str) -> Descriptor:
+    if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+        raise InvalidError(f"{where} has an entry without a digest")
+    platform = entry.get("platform")
+    size = entry.get("size")
+    return Descriptor(
+        digest=Digest(entry["digest"]),
+        media_type=str(entry.get("mediaType") or ""),
+        size=size if isinstance(size, int) and size >= 0 else 0,
+        platform=_platform(platform) if isinstance(platform, dict) else None,
+        annotations=_strings(entry.get("annotations")),
+    )
+
+
+def _platform(entry: Mapping[str, Any]) -> Platform:
+    return Platform(
+        os=str(entry.get("os") or ""),
+        architecture=str(entry.get("architecture") or ""),
+        variant=str(entry.get("variant") or ""),
+        os_version=str(entry.get("os.version") or ""),
+    )
+
+
+def _object(content: bytes, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"{what} is not complete JSON; push the image again") from error
+    if not isinstance(document, dict):
+        raise InvalidError(f"{what} is not a JSON object; push the image again")
+    return document
+
+
+def _list(document: Mapping[str, Any], key: str, what: str) -> Sequence[Any]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise InvalidError(f"{what} has no list {key!r}; push the image again")
+    return value
+
+
+def _strings(value: object) -> dict[str, str]:
+    return {str(key): str(text) for key, text in value.items()} if isinstance(value, dict) else {}
