@@ -1,7 +1,7 @@
 """What the engine needs of the world: one Protocol for each part, with its contract in the docstrings.
 
-Every method raises only the errors of `errors.py`. A 404 on a read is `None`. Implementations live in `adapters/` (and, for
-tests, in memory); `wiring.py` alone knows which is used.
+Every method raises only the errors of `errors.py`. A 404 on a read is `None`. Implementations live in `adapters/` (and,
+for tests, in memory); `wiring.py` alone knows which is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Protocol
 
 from basetracker.api.status import Status
 from basetracker.api.tracker import AcrTask, Key, Tracker
-from basetracker.core.observed import Run, TaskFacts, Workload
+from basetracker.core.actions import Deliver
+from basetracker.core.observed import Run, TaskFacts, TaskRef, Workload
 from basetracker.oci.lineage import Image
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -52,7 +53,7 @@ class Registry(Protocol):
         """
 
     async def image(self, image: ImageRef, credential: Credential | None) -> Image | None:
-        """The content that `image.digest` (which must be set) names, with every platform; cached, since it never changes.
+        """The content that `image.digest` (which must be set) names, with every platform; cached by digest.
 
         Raises: as `digest`, and InvalidError for what isn't an image, is too large, or doesn't match its digest.
         """
@@ -81,17 +82,6 @@ class BuildRequest:
     values: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TaskRef:
-    """An ACR Task by the ARM id of its registry (`/subscriptions/…/registries/NAME`) and its name."""
-
-    registry: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.registry.rpartition('/')[2]}/{self.name}"
-
-
 class Builder(Protocol):
     """Who builds images: ACR Tasks."""
 
@@ -103,8 +93,8 @@ class Builder(Protocol):
             InvalidError: the registry given isn't the one that the image is in.
         """
 
-    async def facts(self, task: TaskRef) -> TaskFacts | None:
-        """What is known of the task; None when it doesn't exist."""
+    async def facts(self, task: TaskRef, *, max_age: float = 0) -> TaskFacts | None:
+        """What is known of the task, read at most `max_age` seconds ago; None when it doesn't exist."""
 
     async def start(self, request: BuildRequest) -> Run:
         """Start a run, once: never tried again inside.
@@ -153,7 +143,7 @@ class Workloads(Protocol):
     async def find(self, namespace: str, kind: str, name: str) -> Workload | None:
         """The workload as it was last seen."""
 
-    async def set_images(self, change: ImageChange) -> Workload:
+    async def deliver(self, delivery: Deliver) -> Workload:
         """Change the images of the named containers and the marks, and nothing else.
 
         Raises:
@@ -161,27 +151,6 @@ class Workloads(Protocol):
             InvalidError: the cluster refuses the change (admission, quota).
             MissingError, DeniedError, UnavailableError: as named.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerChange:
-    """One container's image, from what it must still be to what it becomes."""
-
-    container: str
-    init: bool
-    index: int
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageChange:
-    """A delivery to one workload: images, the `delivered` mark (JSON) and the change cause."""
-
-    workload: Workload
-    containers: tuple[ContainerChange, ...]
-    delivered: str
-    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

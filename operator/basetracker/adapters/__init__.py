@@ -1,0 +1,1 @@
+"""Translation between ports and the world: Kubernetes, registries, ACR Tasks."""

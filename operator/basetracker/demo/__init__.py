@@ -1,0 +1,1 @@
+"""The show: a small shop on the emulators, played and told."""

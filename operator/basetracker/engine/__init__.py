@@ -1,0 +1,1 @@
+"""The machine around the core: see, plan, act, write down; over ports only."""

@@ -1,0 +1,1 @@
+"""The kopf door: events only poke a key."""
