@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from basetracker.emulators.images import Image, Index, Step, build_on, copy, index, run, scratch, setting
+from basetracker.emulators.images import Files, Image, Index, Step, build_on, copy, index, run, scratch, setting
 
 PACKAGES = {"base-files": "12.4+deb12u11", "libc6": "2.36-9+deb12u10", "openssl": "3.0.16-1~deb12u1"}
 BOTH = ("linux/amd64", "linux/arm64")
@@ -23,7 +23,7 @@ def debian(
 ) -> Image:
     """A small Debian bookworm; another `point` release or package version gives another digest."""
     architecture = platform.split("/")[1]
-    files = {
+    files: Files = {
         "/etc/debian_version": f"{point}\n",
         "/etc/os-release": f'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\n'
         f'VERSION_ID="12"\nVERSION="{point} (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n',

@@ -22,6 +22,14 @@ FORM = "application/x-www-form-urlencoded"
 LARGEST_BODY = 1 << 30
 
 
+class RefusedError(Exception):
+    """Carries the answer of a service that won't do what it was asked; the site sends it."""
+
+    def __init__(self, response: web.Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
 class Site:
     """A host name and what answers for it; started on first use."""
 
@@ -84,7 +92,9 @@ class Site:
         async def serve(asked: web.Request) -> web.StreamResponse:
             try:
                 return await handler(asked)
-            except web.HTTPException as refusal:
+            except RefusedError as refusal:
+                return refusal.response
+            except web.HTTPException as refusal:  # aiohttp's own: no such route, wrong method
                 return _plain(refusal)
 
         fault = self._faults.strike(f"{request.method} {self.host} {request.path_qs}")

@@ -1,0 +1,1 @@
+"""Emulated registries: Azure's own, and any other that speaks the OCI distribution API."""
