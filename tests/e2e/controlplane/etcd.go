@@ -15,6 +15,9 @@ import (
 // startLimit is how long an empty or small data directory may take to open.
 const startLimit = 60 * time.Second
 
+// slowRequest is how long a request may take before it is logged.
+const slowRequest = time.Second
+
 // runEtcd serves one etcd member until SIGTERM or SIGINT. The data directory is thrown away after the
 // run, so it does not wait for the disk (--unsafe-no-fsync).
 func runEtcd(arguments []string) error {
@@ -68,8 +71,11 @@ func etcdConfig(arguments []string) (*embed.Config, error) {
 	config.AdvertiseClientUrls = []url.URL{*clientURL}
 	config.ListenPeerUrls = []url.URL{*peerURL}
 	config.AdvertisePeerUrls = []url.URL{*peerURL}
+	config.Name = "e2e"
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.LogLevel = "warn"
+	// An embedded member has no threshold of its own, and would log every request.
+	config.WarningUnaryRequestDuration = slowRequest
 	config.UnsafeNoFsync = true
 	return config, nil
 }

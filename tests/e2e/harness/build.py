@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -62,11 +61,15 @@ def build(say: Say) -> Path:
         BuildError: the build failed.
     """
     target = binary_path()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.parent / "lock"):
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _alone(CACHE / "lock"):
         if not target.exists():
-            fresh = target.with_name(f"controlplane.{os.getpid()}")
+            fresh = CACHE / "controlplane.new"
             _compile(fresh, say)
+            # One version is kept: Go's own cache makes an older one again in seconds.
+            for old in CACHE.glob("*/controlplane"):
+                shutil.rmtree(old.parent)
+            target.parent.mkdir()
             fresh.rename(target)
     return target
 

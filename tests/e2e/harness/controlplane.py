@@ -84,6 +84,7 @@ class ControlPlane:
             {
                 "etcd-servers": etcd,
                 "bind-address": "127.0.0.1",
+                "advertise-address": "127.0.0.1",
                 "secure-port": self.url.rpartition(":")[2],
                 "tls-cert-file": serving.certificate,
                 "tls-private-key-file": serving.key,

@@ -1,0 +1,117 @@
+"""A whole cluster for tests: a control plane, started here or given, with emulated nodes.
+
+Owns putting the parts together and who may use it. `started` makes a cluster of its own; `given` takes one that
+a kubeconfig leads to, adds emulated nodes to it and removes them in the end.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .controlplane import ControlPlane, write_kubeconfig
+from .kubectl import Kubectl, kubectl_binary
+from .kubelet import PLACEMENT, FakeKubelet
+from .processes import ServerProcess
+from .pulls import ImageSources
+
+NODES = ("e2e-node-1", "e2e-node-2", "e2e-node-3")
+SCRATCH = {"e2e.basetracker.dev/scratch": "true"}
+PROXY_SECONDS = 20.0
+
+
+class RealCluster:
+    """A cluster in use.
+
+    `kubeconfig` and `admin` (kubectl) have every right; `images` is where the nodes find images; `placement` has
+    to be merged into the spec of every Pod template, so that its Pods land on the emulated nodes.
+    """
+
+    placement: dict[str, Any] = PLACEMENT
+
+    def __init__(self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.admin = Kubectl(kubeconfig)
+        self.images = images
+        self.kubelet = kubelet
+        self._directory = directory
+        view = json.loads(self.admin.run("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        cluster = view["clusters"][0]["cluster"]
+        self.url: str = cluster["server"]
+        self.authority_file = directory / "cluster-ca.crt"
+        self.authority_file.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+
+    def token(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:
+        """A token of a ServiceAccount, by TokenRequest; the API server gives none for less than 600 s."""
+        duration = f"--duration={seconds}s"
+        return self.admin.run("create", "token", service_account, "-n", namespace, duration).strip()
+
+    def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
+        """A kubeconfig with a fresh token of a ServiceAccount, good for an hour."""
+        path = self._directory / f"{namespace}-{service_account}.kubeconfig"
+        write_kubeconfig(path, self.url, self.authority_file, self.token(namespace, service_account))
+        return path
+
+
+@contextmanager
+def started(binary: Path, directory: Path) -> Iterator[RealCluster]:
+    """A cluster of its own, as long as the context lasts.
+
+    Raises:
+        ProcessError: a component didn't come up.
+    """
+    plane = ControlPlane(binary, directory)
+    plane.start()
+    try:
+        with _with_nodes(plane.kubeconfig, directory, binds_pods=True) as cluster:
+            yield cluster
+    finally:
+        plane.stop()
+
+
+@contextmanager
+def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
+    """The cluster behind a kubeconfig, whose user has to be cluster-admin."""
+    with _with_nodes(kubeconfig, directory, binds_pods=False) as cluster:
+        try:
+            yield cluster
+        finally:
+            # Their Pods need the emulated nodes to end.
+            label = ",".join(f"{key}={value}" for key, value in SCRATCH.items())
+            cluster.admin.run("wait", "--for=delete", "namespace", "-l", label, "--timeout=120s", seconds=150)
+            cluster.admin.run("delete", "node", *NODES, "--ignore-not-found", "--wait=false")
+
+
+@contextmanager
+def _with_nodes(kubeconfig: Path, directory: Path, *, binds_pods: bool) -> Iterator[RealCluster]:
+    socket = directory / "proxy.sock"
+    proxy = ServerProcess(
+        "kubectl proxy",
+        [kubectl_binary(), "--kubeconfig", kubeconfig, "proxy", f"--unix-socket={socket}"],
+        directory / "kubectl-proxy.log",
+    )
+    images = ImageSources()
+    kubelet = FakeKubelet(socket, nodes=NODES, resolve=images.resolve, binds_pods=binds_pods)
+    proxy.start()
+    try:
+        proxy.wait_until(socket.exists, seconds=PROXY_SECONDS)
+        kubelet.start()
+        yield RealCluster(kubeconfig, images, kubelet, directory)
+    finally:
+        kubelet.stop()
+        proxy.stop()
+
+
+@contextmanager
+def scratch_namespace(cluster: RealCluster, name: str) -> Iterator[str]:
+    """A namespace that goes, with all that is in it, when the context ends; nobody waits for that."""
+    cluster.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": SCRATCH}})
+    try:
+        cluster.admin.run("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
+        yield name
+    finally:
+        cluster.admin.run("delete", "namespace", name, "--wait=false")
