@@ -42,7 +42,7 @@ class AzureAccess:
         self.accepts_arm_tokens = False
         """The registry's `azureADAuthenticationAsArmPolicy`."""
         self.accounts: dict[str, str] = {}
-        """Admin user and repository-scoped tokens: name to password; each may do everything."""
+        """The admin user and tokens with passwords: name to password; each may do everything."""
         self.refresh_seconds = 3 * 3600.0
         self.access_seconds = 75 * 60.0
         self.calls_left = "166.65"
@@ -50,6 +50,10 @@ class AzureAccess:
         self._clock = clock
         self._ledger = ledger
         self._signer = Signer()
+
+    def add_account(self, name: str, password: str) -> None:
+        """Let a user name and password in, as the admin user or an ACR token."""
+        self.accounts[name] = self._ledger.issue(password, f"password of {self.host}", {self.host})
 
     def admit(self, request: web.Request, need: Need | None) -> Caller:
         """The token's identity, if the token covers the need; an anonymous token is `anonymous`."""

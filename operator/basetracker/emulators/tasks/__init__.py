@@ -1,0 +1,1 @@
+"""Emulated ACR Tasks: definitions, runs that really build, base-image triggers, logs and the ARM API."""
