@@ -12,7 +12,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -20,6 +19,7 @@ from basetracker.emulators.authority import Authority
 
 from .harness import build, registry
 from .harness.cluster import RealCluster, given, scratch_namespace, started
+from .harness.missing import missing
 from .harness.registry import DockerRegistry
 
 HERE = Path(__file__).parent
@@ -40,12 +40,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=mine)
 
 
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def workspace() -> Iterator[Path]:
     """A directory for this run; its path is short, for the sockets in it."""
@@ -63,7 +57,7 @@ def real_cluster(request: pytest.FixtureRequest, workspace: Path) -> Iterator[Re
     if GIVEN:
         world = given(Path(GIVEN).absolute(), directory)
     elif reason := build.obstacle():
-        _missing(reason)
+        missing(reason)
     else:
         world = started(_binary(request.config), directory)
     with world as cluster:
@@ -104,7 +98,7 @@ def private_registry(authority: Authority, workspace: Path) -> Iterator[DockerRe
 
 def _registry(authority: Authority, directory: Path, *, private: bool) -> Iterator[DockerRegistry]:
     if reason := registry.obstacle():
-        _missing(reason)
+        missing(reason)
     server = DockerRegistry(directory, authority, private=private)
     server.start()
     yield server

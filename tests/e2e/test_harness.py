@@ -18,6 +18,7 @@ from basetracker.emulators.images import index
 
 from .harness.cluster import RealCluster
 from .harness.kubectl import Kubectl, KubectlError
+from .harness.missing import missing
 from .harness.pods import CRASH_ANNOTATION
 from .harness.registry import DockerRegistry, write_layout
 
@@ -227,7 +228,7 @@ def test_cel_rules_of_a_crd_refuse(real_cluster: RealCluster, namespace: str) ->
 def test_skopeo_pushes_to_the_registry(private_registry: DockerRegistry, tmp_path: Path) -> None:
     skopeo = shutil.which("skopeo")
     if skopeo is None:
-        pytest.skip("no skopeo on this machine (Debian: apt-get install skopeo)")
+        missing("no skopeo on this machine (Debian: apt-get install skopeo)")
     assert private_registry.credentials is not None
     image = samples.debian("12.7")
     write_layout(image, tmp_path / "layout", "main")

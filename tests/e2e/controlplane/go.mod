@@ -146,7 +146,7 @@ require (
 )
 
 // k8s.io/kubernetes names its staging modules at v0.0.0, a version that exists nowhere:
-// each one is required and replaced at the release that pairs with it.
+// each one is required (above) and replaced at the release that pairs with it.
 require (
 	k8s.io/api v0.36.3 // indirect
 	k8s.io/apiextensions-apiserver v0.36.3 // indirect

@@ -257,7 +257,10 @@ def node_status(now: str) -> Object:
     """A Ready node with room for many Pods."""
     room = {"cpu": "16", "memory": "64Gi", "pods": "250"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "emulated"}
+    info = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "containerRuntimeVersion"), "none")
+    info |= {"kubeletVersion": "emulated", "kubeProxyVersion": "none", "osImage": "none"}
     return {
+        "nodeInfo": {**info, "operatingSystem": "linux", "architecture": "amd64"},
         "capacity": room,
         "allocatable": room,
         "conditions": [{**ready, "lastHeartbeatTime": now, "lastTransitionTime": now}],
