@@ -101,6 +101,7 @@ class Reason(StrEnum):
     TAG_DIFFERS = "TagDiffers"
     OVERRIDDEN = "Overridden"
     ROLLOUT_STUCK = "RolloutStuck"
+    DELIVERY_REFUSED = "DeliveryRefused"
     # Failed
     BUILD_FAILED = "BuildFailed"
 
@@ -169,3 +170,5 @@ class HistoryEvent(StrEnum):
     HEALTHY = "Healthy"
     STUCK = "RolloutStuck"
     OVERRIDDEN = "Overridden"
+    TAG_MOVED = "TagMoved"
+    """The tag got a digest that isn't delivered, since one is validated for this base already."""

@@ -116,6 +116,10 @@ class Outcome:
     """The action may have happened."""
     temporary: bool = False
     """Nothing happened and it heals by itself; no attempt is counted."""
+    denied: bool = False
+    """Nothing happened for want of rights."""
+    adopted: bool = False
+    """`run` was there already."""
 
 
 def build_key(task: TaskRef, image: ImageRef, base: Digest | None, attempt: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from basetracker.api.names import BuildState
@@ -195,3 +195,5 @@ class Observed:
     """The trackers that feed each other in a circle through this one, by name; empty when there is none."""
     siblings: tuple[Tracker, ...] = ()
     """The other trackers of the namespace."""
+    run_interval: timedelta = timedelta(seconds=10)
+    """How often a live run is looked at."""

@@ -1,0 +1,92 @@
+"""Conditions as kstatus reads them: from the steps of a tracker's images. Pure; messages hold no times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from basetracker.api.names import ConditionType, State
+from basetracker.api.status import Condition, Summary
+from basetracker.api.tracker import Mode, Tracker
+from basetracker.core.actions import Step
+from basetracker.core.observed import ImageSeen
+
+_IN_ORDER = {State.CURRENT, State.SUSPENDED}
+
+
+def summary_of(steps: Sequence[Step]) -> Summary:
+    """The tracker in a line."""
+    current = sum(step.state is State.CURRENT for step in steps)
+    state = min((step.state for step in steps), key=lambda item: item.urgency, default=State.BLOCKED)
+    return Summary(current=current, total=len(steps), text=f"{current}/{len(steps)}", state=state)
+
+
+def conditions_of(
+    tracker: Tracker, seen: Sequence[ImageSeen], steps: Sequence[Step], now: datetime
+) -> tuple[Condition, ...]:
+    """Ready always; Reconciling and Stalled while they hold; a task's own trigger where it is switched on."""
+    found = [_ready(tracker, seen, steps)]
+    is_plan = tracker.spec is not None and tracker.spec.rollout.mode is Mode.PLAN
+    if tracker.spec is None:
+        found.append((ConditionType.STALLED, "True", "InvalidSpec", tracker.problem))
+    elif any(step.state.needs_person for step in steps):
+        found.append((ConditionType.STALLED, "True", *_told(seen, steps, _stalled)))
+    elif not is_plan and any(step.state not in _IN_ORDER for step in steps):
+        found.append((ConditionType.RECONCILING, "True", *_told(seen, steps, _moving)))
+    triggered = sorted(
+        {str(item.build.facts.ref) for item in seen if item.build.facts is not None and item.build.facts.base_trigger}
+    )
+    if triggered:
+        message = (
+            f"ACR's own base image trigger is on for {', '.join(triggered)}: each base push starts a run of its own there; "
+            "switch it off with az acr task update --base-image-trigger-enabled false"
+        )
+        found.append((ConditionType.TRIGGER_ENABLED, "True", "BaseImageTriggerEnabled", message))
+    return tuple(_kept(tracker, kind, status, reason, message, now) for kind, status, reason, message in found)
+
+
+def _ready(tracker: Tracker, seen: Sequence[ImageSeen], steps: Sequence[Step]) -> tuple[ConditionType, str, str, str]:
+    if tracker.spec is None:
+        return ConditionType.READY, "False", "InvalidSpec", tracker.problem
+    urgent = [step for step in steps if step.state not in _IN_ORDER]
+    if tracker.spec.rollout.mode is Mode.PLAN and not any(step.state.needs_person for step in urgent):
+        reason, message = ("Planned", _told(seen, steps, _any)[1]) if urgent else _settled(steps)
+        return ConditionType.READY, "True", reason, message
+    if not urgent:
+        return ConditionType.READY, "True", *_settled(steps)
+    unsure = all(step.state is State.UNKNOWN for step in urgent)
+    return ConditionType.READY, "Unknown" if unsure else "False", *_told(seen, steps, _any)
+
+
+def _settled(steps: Sequence[Step]) -> tuple[str, str]:
+    if any(step.state is State.SUSPENDED for step in steps):
+        return "Suspended", "suspended"
+    what = "the image is" if len(steps) == 1 else f"all {len(steps)} images are"
+    return "Current", f"{what} current"
+
+
+def _told(seen: Sequence[ImageSeen], steps: Sequence[Step], chosen: frozenset[State]) -> tuple[str, str]:
+    """The reason and message of the most urgent step among the chosen states."""
+    pairs = [pair for pair in zip(seen, steps, strict=True) if pair[1].state in chosen]
+    item, step = min(pairs, key=lambda pair: pair[1].state.urgency)
+    more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+    return str(step.reason), f"{item.spec.name}: {step.message}{more}"
+
+
+_any = frozenset(State) - _IN_ORDER
+_stalled = frozenset(state for state in State if state.needs_person)
+_moving = _any - _stalled
+
+
+def _kept(tracker: Tracker, kind: ConditionType, status: str, reason: str, message: str, now: datetime) -> Condition:
+    """The condition with the time of its last change of status."""
+    before = next((item for item in tracker.status.conditions if item.type is kind), None)
+    since = before.last_transition_time if before is not None and before.status == status else now
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message[:32768],
+        observed_generation=tracker.generation,
+        last_transition_time=since,
+    )

@@ -1,0 +1,46 @@
+"""Gates: what the core makes of their answers. No answer is never a pass. Pure.
+
+The one gate of today is lineage; it is decided from what was seen, so its verdict needs no call.
+"""
+
+from __future__ import annotations
+
+from basetracker.api.names import GateVerdict
+from basetracker.api.status import GateStatus
+from basetracker.api.tracker import Accept
+from basetracker.core.observed import Problem, ProblemKind
+from basetracker.oci.lineage import Lineage, Verdict
+
+LINEAGE = "lineage"
+
+
+def lineage_gate(found: Lineage | Problem | None, accept: Accept) -> GateStatus:
+    """The lineage gate's answer about one digest."""
+    if found is None:
+        return GateStatus(name=LINEAGE, verdict=GateVerdict.PENDING, reason="NotRead", message="not read yet")
+    if isinstance(found, Problem):
+        heals = found.kind is ProblemKind.UNAVAILABLE
+        verdict = GateVerdict.PENDING if heals else GateVerdict.FAIL
+        return GateStatus(name=LINEAGE, verdict=verdict, reason=str(found.kind), message=found.message)
+    verdict = GateVerdict.PASS if is_accepted(found, accept) else GateVerdict.FAIL
+    return GateStatus(name=LINEAGE, verdict=verdict, reason=str(found.verdict), message=found.message)
+
+
+def is_accepted(found: Lineage | Problem | None, accept: Accept) -> bool:
+    """Whether the lineage counts as current."""
+    if not isinstance(found, Lineage):
+        return False
+    if accept is Accept.CLAIMED:
+        return found.verdict in {Verdict.PROVEN, Verdict.CLAIMED}
+    return found.verdict is Verdict.PROVEN
+
+
+def passes(gates: tuple[GateStatus, ...]) -> bool:
+    """Whether every gate has passed; none at all is no pass."""
+    return bool(gates) and all(gate.verdict is GateVerdict.PASS for gate in gates)
+
+
+def pends(gates: tuple[GateStatus, ...]) -> bool:
+    """Whether no gate has failed and one has no answer yet."""
+    verdicts = {gate.verdict for gate in gates}
+    return GateVerdict.FAIL not in verdicts and GateVerdict.PENDING in verdicts

@@ -1,0 +1,87 @@
+"""How trackers of one namespace relate: who feeds whom, circles, and who may change a container. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from basetracker.api.tracker import DeployTarget, Downstream, Tracker
+from basetracker.core.observed import Container, Parent, Workload
+from basetracker.errors import InvalidError
+from basetracker.oci.refs import ImageRef, parse_image
+
+
+def parent_of(tracker: Tracker, siblings: Iterable[Tracker]) -> Parent | None:
+    """The tracker whose output is this one's base; the eldest where several say so."""
+    if tracker.spec is None:
+        return None
+    for other in sorted(siblings, key=_seniority):
+        if other.spec is None or other.deleting:
+            continue
+        for item in other.spec.downstream:
+            if item.image == tracker.spec.base.image:
+                return Parent(key=other.key, downstream=item.name)
+    return None
+
+
+def children_of(tracker: Tracker, siblings: Iterable[Tracker]) -> tuple[Tracker, ...]:
+    """The trackers whose base is one of this tracker's outputs."""
+    outputs = {item.image for item in tracker.spec.downstream} if tracker.spec else set()
+    return tuple(other for other in siblings if other.spec is not None and other.spec.base.image in outputs)
+
+
+def circle_of(tracker: Tracker, siblings: Sequence[Tracker]) -> tuple[str, ...]:
+    """The names along a circle from this tracker back to it, itself first and last; empty when there is none."""
+    trail: list[tuple[str, ...]] = [(tracker.key.name,)]
+    by_name = {other.key.name: other for other in (*siblings, tracker)}
+    visited: set[str] = set()
+    while trail:
+        path = trail.pop()
+        for child in children_of(by_name[path[-1]], by_name.values()):
+            if child.key.name == tracker.key.name:
+                return (*path, tracker.key.name)
+            if child.key.name not in visited:
+                visited.add(child.key.name)
+                trail.append((*path, child.key.name))
+    return ()
+
+
+def chosen_containers(item: Downstream, target: DeployTarget, workload: Workload) -> tuple[Container, ...]:
+    """The containers that a deploy entry means: the named one, else every one that runs the image's repository."""
+    if target.container is not None:
+        return tuple(one for one in workload.containers if one.name == target.container)
+    return tuple(one for one in workload.containers if _runs_repository(one, item.image))
+
+
+def claimant(
+    tracker: Tracker, item: Downstream, container: Container, workload: Workload, siblings: Iterable[Tracker]
+) -> str:
+    """Who else, with an older right, claims the container: `TRACKER/DOWNSTREAM`; empty when nobody does."""
+    for other in sorted((*siblings, tracker), key=_seniority):
+        if other.spec is None or other.deleting:
+            continue
+        for claim in other.spec.downstream:
+            if other.key == tracker.key and claim.name == item.name:
+                return ""
+            if _claims(claim, container, workload):
+                return f"{other.key.name}/{claim.name}"
+    return ""
+
+
+def _claims(claim: Downstream, container: Container, workload: Workload) -> bool:
+    return any(
+        target.kind == workload.kind
+        and target.name == workload.name
+        and any(one.name == container.name for one in chosen_containers(claim, target, workload))
+        for target in claim.deploy
+    )
+
+
+def _runs_repository(container: Container, image: ImageRef) -> bool:
+    try:
+        return parse_image(container.image).repository == image.repository
+    except InvalidError:
+        return False
+
+
+def _seniority(tracker: Tracker) -> tuple[object, str]:
+    return (tracker.created, tracker.key.name)

@@ -1,0 +1,203 @@
+"""The status: folded from what was seen, what was decided and what came of it. Pure.
+
+Nothing changes in it while nothing changes in the world, so that comparing it with the stored one says whether to write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from basetracker.api.names import BuildState, Reason, State, WorkloadState
+from basetracker.api.status import (
+    HISTORY_LIMIT,
+    BaseStatus,
+    BuildStatus,
+    DownstreamStatus,
+    HistoryEntry,
+    LastHandled,
+    Latest,
+    Status,
+    WorkloadStatus,
+)
+from basetracker.core.actions import Deliver, Outcome, StartBuild, Step
+from basetracker.core.builds import failed, record_of, refused
+from basetracker.core.conditions import conditions_of, summary_of
+from basetracker.core.history import entries_between
+from basetracker.core.observed import Observed
+from basetracker.core.planner import Decision
+from basetracker.core.rollout import Row, image_of
+from basetracker.core.situation import Situation, stale_since
+from basetracker.oci.lineage import Lineage
+from basetracker.oci.refs import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """The new status and what has happened since the stored one, oldest first."""
+
+    status: Status
+    happened: tuple[HistoryEntry, ...]
+
+
+def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) -> Folded:
+    """The status after this turn."""
+    tracker = observed.tracker
+    before = tracker.status
+    told = [
+        _after(step, situation, [item for item in outcomes if item.action in step.actions], observed)
+        for step, situation in zip(decision.plan.steps, decision.situations, strict=True)
+    ]
+    steps = [step for step, _ in told]
+    after = Status(
+        observed_generation=tracker.generation,
+        conditions=conditions_of(tracker, observed.images, steps, observed.now),
+        base=_base(observed),
+        summary=summary_of(steps),
+        downstream=tuple(item for _, item in told) if tracker.spec is not None else before.downstream,
+        history=before.history,
+        last_handled=_handled(observed, decision, outcomes),
+    )
+    happened = entries_between(before, after, outcomes, observed.now)
+    history = (*reversed(happened), *before.history)[:HISTORY_LIMIT]
+    return Folded(status=after.model_copy(update={"history": history}), happened=happened)
+
+
+def with_intent(observed: Observed, decision: Decision, action: StartBuild) -> Status:
+    """The stored status with the intent to start a build, to be written before the call."""
+    intent = BuildStatus(
+        state=BuildState.REQUESTED,
+        base_digest=action.base.digest or Digest(""),
+        attempt=action.attempt,
+        requested_at=observed.now,
+    )
+    status = observed.tracker.status
+    stored = status.of(action.downstream)
+    if stored is None:
+        index = [seen.spec.name for seen in observed.images].index(action.downstream)
+        _, stored = _after(decision.plan.steps[index], decision.situations[index], [], observed)
+    row = stored.model_copy(update={"build": intent})
+    others = tuple(item for item in status.downstream if item.name != action.downstream)
+    return status.model_copy(update={"downstream": (*others, row)})
+
+
+def _base(observed: Observed) -> BaseStatus | None:
+    digest = observed.base.digest
+    before = observed.tracker.status.base
+    if digest is None:
+        return before
+    since = before.since if before is not None and before.digest == digest else observed.now
+    return BaseStatus(digest=digest, short_digest=digest.short, since=since)
+
+
+def _after(
+    step: Step, situation: Situation, outcomes: list[Outcome], observed: Observed
+) -> tuple[Step, DownstreamStatus]:
+    build = situation.build
+    rows = [(row, row.status) for row in situation.rows]
+    for outcome in outcomes:
+        match outcome.action:
+            case StartBuild():
+                build = _build_after(build, outcome.action, outcome, observed)
+            case Deliver():
+                rows = [(row, _row_after(row, status, outcome, observed)) for row, status in rows]
+        step = _step_after(step, outcome)
+    latest = situation.seen.tag.digest
+    found = situation.latest
+    before = situation.before
+    return step, DownstreamStatus(
+        name=situation.seen.spec.name,
+        state=step.state,
+        reason=step.reason,
+        message=step.message,
+        lineage=found.verdict if isinstance(found, Lineage) else (before.lineage if before else None),
+        stale_since=stale_since(situation, step.state, observed.now),
+        latest=Latest(digest=latest) if latest is not None else (before.latest if before else None),
+        validated=situation.validated,
+        build=build,
+        gates=situation.gates,
+        workloads=tuple(status for _, status in rows),
+        rejected=before.rejected if before else (),
+    )
+
+
+def _build_after(
+    build: BuildStatus | None, action: StartBuild, outcome: Outcome, observed: Observed
+) -> BuildStatus | None:
+    base = action.base.digest
+    if base is None or (outcome.temporary and not outcome.unknown):
+        return build
+    if outcome.run is not None:
+        return record_of(outcome.run, base=base, attempt=action.attempt, now=observed.now, adopted=outcome.adopted)
+    asked = BuildStatus(state=BuildState.UNKNOWN, base_digest=base, attempt=action.attempt, requested_at=observed.now)
+    if outcome.unknown:
+        return asked.model_copy(update={"message": outcome.error})
+    if outcome.denied:
+        return refused(build, base, outcome.error, observed.now)
+    return failed(asked, outcome.error, BuildState.FAILED, observed.now)
+
+
+def _row_after(row: Row, status: WorkloadStatus, outcome: Outcome, observed: Observed) -> WorkloadStatus:
+    action = outcome.action
+    if not isinstance(action, Deliver) or outcome.workload is None:
+        return status
+    is_place = (action.workload.kind, action.workload.name) == row.place
+    if not is_place or status.container not in {change.container for change in action.containers}:
+        return status
+    image = image_of(row.container) if row.container is not None else None
+    return status.model_copy(
+        update={
+            "digest": action.digest,
+            "previous_digest": image.digest if image is not None else None,
+            "state": WorkloadState.PROGRESSING,
+            "since": observed.now,
+        }
+    )
+
+
+def _step_after(step: Step, outcome: Outcome) -> Step:
+    """The step's words after an action: an error is told where it happened."""
+    if isinstance(outcome.action, Deliver):
+        name = f"{outcome.action.workload.kind} {outcome.action.workload.name}"
+        if outcome.workload is not None:
+            if step.reason is not Reason.DELIVERING:
+                return step
+            return replace(step, reason=Reason.ROLLOUT_PROGRESSING, message=f"{name} is rolling out")
+        if outcome.temporary:
+            return replace(step, message=f"{name}: {outcome.error}; it is tried again")
+        reason = Reason.ACCESS_DENIED if outcome.denied else Reason.DELIVERY_REFUSED
+        return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}")
+    if isinstance(outcome.action, StartBuild):
+        return _build_step_after(step, outcome)
+    return step if not outcome.error else replace(step, message=f"{step.message}; {outcome.error}")
+
+
+def _build_step_after(step: Step, outcome: Outcome) -> Step:
+    if outcome.run is not None:
+        word = "adopted" if outcome.adopted else "queued"
+        message = f"run {outcome.run.run_id} is {word}"
+        return replace(step, reason=Reason.BUILD_QUEUED, message=message)
+    if outcome.unknown:
+        message = f"whether a run was started isn't known and is looked up: {outcome.error}"
+        return replace(step, reason=Reason.BUILD_UNKNOWN, message=message)
+    if outcome.temporary:
+        return replace(
+            step, state=State.STALE, reason=Reason.BASE_MOVED, message=f"no run was started: {outcome.error}"
+        )
+    if outcome.denied:
+        return replace(step, state=State.BLOCKED, reason=Reason.ACCESS_DENIED, message=outcome.error)
+    return replace(
+        step, state=State.STALE, reason=Reason.RETRY_WAITING, message=f"no run could be started: {outcome.error}"
+    )
+
+
+def _handled(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) -> LastHandled:
+    """A resume is handled once nothing that it frees still waits for its turn."""
+    before = observed.tracker.status.last_handled
+    done = {item.action.key for item in outcomes if item.workload is not None}
+    waiting = any(row.needs_delivery for item in decision.situations for row in item.rows) and not all(
+        action.key in done for action in decision.plan.actions if isinstance(action, Deliver)
+    )
+    held = waiting and observed.tracker.resume != before.resume
+    return LastHandled(
+        requested_at=observed.tracker.requested_at, resume=before.resume if held else observed.tracker.resume
+    )
