@@ -1,0 +1,1 @@
+"""Registries: Azure's own and any other that speaks the OCI distribution API."""

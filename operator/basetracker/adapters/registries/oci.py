@@ -1,0 +1,212 @@
+"""Any OCI registry, as the `Registry` port: what a tag points to, and what an image is made of.
+
+Owns the requests of the OCI distribution specification 1.1 that reading needs, redirects, and the cache of images,
+which never change. How a host is told who asks is `auth`'s and `acr`'s matter. Made by the wiring.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from yarl import URL
+
+from basetracker.adapters.http import TOKEN_LIMIT, Answer, Http, host_of
+from basetracker.adapters.registries.acr import AcrAuthentication, Identity
+from basetracker.adapters.registries.auth import Authentication, ChallengeAuthentication
+from basetracker.adapters.registries.content import CONFIG_LIMIT, MANIFEST_LIMIT, ImageReader
+from basetracker.adapters.registries.flights import Flights
+from basetracker.adapters.registries.tokens import holder
+from basetracker.errors import DeniedError, InvalidError
+from basetracker.oci.lineage import Image
+from basetracker.oci.manifest import MANIFEST_TYPES
+from basetracker.oci.refs import DOCKER_HUB, Digest, ImageRef, Repository
+from basetracker.ports import Clock, Credential
+
+_HUB_ENDPOINT: Final = "registry-1.docker.io"
+_ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_LONGEST_CHAIN: Final = 5
+
+
+class OciRegistry:
+    """Reads from every registry; one for the whole process, since it holds tokens and images."""
+
+    def __init__(
+        self,
+        http: Http,
+        clock: Clock,
+        *,
+        identity: Identity | None = None,
+        azure_hosts: Iterable[str] = (),
+        cache_size: int = 2_000,
+    ) -> None:
+        """`identity` reads from Azure registries; without it they are read as anybody may.
+
+        `azure_hosts` are further hosts of Azure registries (a suffix when it begins with a dot). `cache_size` is in
+        images of one platform.
+        """
+        self._http = http
+        self._acr = AcrAuthentication(http, clock, identity, azure_hosts)
+        self._others = ChallengeAuthentication(http, clock)
+        self._cache_size = cache_size
+        self._cached = 0
+        self._images: OrderedDict[Digest, Image] = OrderedDict()
+        self._flights: Flights[Image | None] = Flights()
+
+    async def digest(self, image: ImageRef, credential: Credential | None) -> Digest | None:
+        """See `ports.Registry`."""
+        repository, reference = image.repository, image.tag or image.target
+        answer = await self._manifest("HEAD", repository, reference, credential)
+        if answer is None:
+            return None
+        told = _told(answer)
+        if told is not None:
+            return told
+        answer = await self._manifest("GET", repository, reference, credential)
+        if answer is None:
+            return None
+        return _hashed(answer, repository)
+
+    async def image(self, image: ImageRef, credential: Credential | None) -> Image | None:
+        """See `ports.Registry`."""
+        digest = image.digest
+        if digest is None:
+            raise InvalidError(f"{image} names no digest, so what it contains can change")
+        known = self._images.get(digest)
+        if known is not None:
+            self._images.move_to_end(digest)
+            return known
+        key = (image.repository, digest, holder(credential))
+        return await self._flights.join(key, lambda: self._read(image.repository, digest, credential))
+
+    async def _read(self, repository: Repository, digest: Digest, credential: Credential | None) -> Image | None:
+        async def manifest(wanted: Digest) -> tuple[bytes, str] | None:
+            answer = await self._manifest("GET", repository, str(wanted), credential)
+            return None if answer is None else (answer.body, answer.headers.get("Content-Type", ""))
+
+        async def config(wanted: Digest) -> bytes | None:
+            path = f"blobs/{wanted}"
+            answer = await self._send("GET", repository, path, credential, headers={}, limit=CONFIG_LIMIT)
+            found = _found(answer, repository)
+            return None if found is None else found.body
+
+        image = await ImageReader(repository, manifest, config).read(digest)
+        if image is not None:
+            self._keep(image)
+        return image
+
+    async def _manifest(
+        self, method: str, repository: Repository, reference: str, credential: Credential | None
+    ) -> Answer | None:
+        path = f"manifests/{reference}"
+        limit = TOKEN_LIMIT if method == "HEAD" else MANIFEST_LIMIT
+        answer = await self._send(method, repository, path, credential, headers=_ACCEPT, limit=limit)
+        return _found(answer, repository)
+
+    async def _send(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        credential: Credential | None,
+        *,
+        headers: Mapping[str, str],
+        limit: int,
+    ) -> Answer:
+        """The answer after authentication and redirects; neither 401, 403, 429 nor 5xx."""
+        authentication: Authentication = self._acr if self._acr.covers(repository.host) else self._others
+        endpoint = _HUB_ENDPOINT if repository.host == DOCKER_HUB else repository.host
+        url = URL(f"https://{endpoint}/v2/{repository.path}/{path}")
+        sent = await authentication.header(repository, credential)
+        answer = await self._follow(method, url, headers, sent, limit)
+        if answer.status == 401 and answer.url.origin() == url.origin():
+            challenges = answer.headers.getall("WWW-Authenticate", [])
+            sent = await authentication.renew(repository, credential, challenges, sent)
+            answer = await self._follow(method, url, headers, sent, limit)
+        if answer.status in {401, 403}:
+            if answer.url.origin() != url.origin():
+                raise DeniedError(
+                    f"{endpoint} redirects to {host_of(answer.url)}, which refuses the request; "
+                    "see the registry's storage settings and the network's rules"
+                )
+            raise authentication.refusal(repository, credential)
+        return answer
+
+    async def _follow(
+        self, method: str, url: URL, headers: Mapping[str, str], authorization: str | None, limit: int
+    ) -> Answer:
+        """The answer at the end of a chain of redirects; only the first host is shown who asks."""
+        target = url
+        for _ in range(_LONGEST_CHAIN + 1):
+            shown = authorization is not None and target.origin() == url.origin()
+            sent = {**headers, "Authorization": authorization} if shown and authorization is not None else headers
+            answer = await self._http.request(method, target, headers=sent, limit=limit)
+            location = answer.headers.get("Location")
+            if answer.status not in _REDIRECTS or location is None:
+                return answer
+            target = _redirected(target, location)
+        raise InvalidError(f"{host_of(url)} redirects more than {_LONGEST_CHAIN} times")
+
+    def _keep(self, image: Image) -> None:
+        if image.digest in self._images:
+            return
+        self._images[image.digest] = image
+        self._cached += len(image.platforms)
+        while self._cached > self._cache_size and len(self._images) > 1:
+            _, oldest = self._images.popitem(last=False)
+            self._cached -= len(oldest.platforms)
+
+
+def _found(answer: Answer, repository: Repository) -> Answer | None:
+    """The answer when it is what was asked for; None for a 404, whatever its code."""
+    match answer.status:
+        case 200:
+            return answer
+        case 404:
+            return None
+        case 405:
+            raise DeniedError(
+                f"{repository.host} doesn't let {repository.path} be read; the image is locked or in quarantine"
+            )
+        case status:
+            raise InvalidError(
+                f"{repository.host} answers with status {status} when asked for {repository.path}; "
+                "see whether it is an OCI registry"
+            )
+
+
+def _told(answer: Answer) -> Digest | None:
+    """The digest that the registry names; None when it names none that can be one."""
+    try:
+        return Digest(answer.headers.get("Docker-Content-Digest", "").strip())
+    except InvalidError:
+        return None
+
+
+def _hashed(answer: Answer, repository: Repository) -> Digest:
+    """The digest of the content itself, for registries that don't name it."""
+    told = _told(answer)
+    if not answer.body:
+        raise InvalidError(f"{repository} answers with an empty manifest; push the image again")
+    if told is None:
+        return Digest.of(answer.body)
+    if not told.matches(answer.body):
+        raise InvalidError(
+            f"{repository} names the digest {told.short} for content that has another; "
+            "the registry or a proxy before it changes or cuts content"
+        )
+    return told
+
+
+def _redirected(source: URL, location: str) -> URL:
+    try:
+        target = source.join(URL(location, encoded=True))
+    except ValueError:
+        target = URL()
+    if target.scheme != "https" or not target.host or target.user is not None:
+        raise InvalidError(
+            f"{host_of(source)} redirects to something that isn't an https address, which isn't followed"
+        )
+    return target
