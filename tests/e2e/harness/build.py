@@ -20,6 +20,8 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "controlplane"
 CACHE = Path(__file__).parents[3] / ".cache" / "controlplane"
 PROGRESS_SECONDS = 10.0
+# Longer than any run: a version that another run uses stays.
+KEPT_SECONDS = 7 * 24 * 3600
 
 Say = Callable[[str], None]
 
@@ -66,12 +68,17 @@ def build(say: Say) -> Path:
         if not target.exists():
             fresh = CACHE / "controlplane.new"
             _compile(fresh, say)
-            # One version is kept: Go's own cache makes an older one again in seconds.
-            for old in CACHE.glob("*/controlplane"):
-                shutil.rmtree(old.parent)
-            target.parent.mkdir()
+            _forget_old_versions()
+            target.parent.mkdir(exist_ok=True)
             fresh.rename(target)
     return target
+
+
+def _forget_old_versions() -> None:
+    """Remove binaries built more than a week ago; Go's own cache makes one again in seconds."""
+    for old in CACHE.glob("*/controlplane"):
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old.parent)
 
 
 def _link_flags() -> str:
