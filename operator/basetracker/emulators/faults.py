@@ -48,7 +48,8 @@ class Fault:
     """One disturbance.
 
     `match` is a regular expression searched in `"METHOD host path?query"`. It strikes `n` times (None: for
-    ever) after letting the first `skip` matches pass. `status`, `headers` and `body` make the answer;
+    ever) after letting the first `skip` matches pass. `status`, `headers` and `body` make the answer
+    (a JSON error when `body` is None);
     `after=True` lets the service do its work first. `drop` cuts the connection instead of answering.
     Without `status` and `drop` the true answer is given, after `delay` seconds, with its headers overridden
     by `headers` and damaged as asked: `truncate` keeps so many bytes (an honest Content-Length), `torn`
@@ -125,7 +126,8 @@ async def answer_with(fault: Fault, request: web.Request, serve: Handler) -> web
         cut(request)
         return None
     if fault.status is not None:
-        return web.Response(status=fault.status, headers=fault.headers, body=_bytes(fault.body))
+        kind = {"Content-Type": "application/json"}
+        return web.Response(status=fault.status, headers=kind | dict(fault.headers), body=_error_body(fault))
     if not isinstance(true_answer, web.Response):
         return true_answer
     return await _damaged(fault, request, true_answer)
@@ -157,9 +159,11 @@ async def _tear(request: web.Request, half: web.StreamResponse, body: bytes) -> 
         request.transport.close()
 
 
-def _bytes(body: bytes | str | Mapping[str, object] | None) -> bytes:
-    if body is None:
-        return b""
+def _error_body(fault: Fault) -> bytes:
+    body = fault.body
+    if body is None:  # readable by clients of ARM and of registries alike
+        told = {"code": "InternalServerError", "message": f"fault of {fault.match}"}
+        body = {"error": told, "errors": [told]}
     if isinstance(body, bytes):
         return body
     return body.encode() if isinstance(body, str) else json.dumps(body).encode()
