@@ -6,7 +6,7 @@ An action is an effect that the engine carries out; its key names it, so that do
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from basetracker.api.names import Reason, State
 from basetracker.core.observed import Run, TaskRef, Workload
@@ -22,6 +22,8 @@ class StartBuild:
     image: ImageRef
     base: ImageRef
     """The base with its digest."""
+    tag: Digest | None
+    """What the image's tag pointed to when this was decided."""
     attempt: int
     arguments: tuple[tuple[str, str], ...]
     values: tuple[tuple[str, str], ...]
@@ -115,7 +117,9 @@ class Outcome:
     unknown: bool = False
     """The action may have happened."""
     temporary: bool = False
-    """Nothing happened and it heals by itself; no attempt is counted."""
+    """Nothing happened, since what it was decided on has moved: it is decided again at once."""
+    wait: timedelta | None = None
+    """Nothing happened and no attempt is counted: the other side can't or won't now, try after this long."""
     denied: bool = False
     """Nothing happened for want of rights."""
     adopted: bool = False

@@ -22,6 +22,9 @@ MAX_ATTEMPTS: Final = 5
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(minutes=30)
 REFUSED_WAIT: Final = timedelta(minutes=10)
+"""How long to wait after a request that was refused for want of rights."""
+BUSY_WAIT: Final = timedelta(minutes=1)
+"""How long to wait for a builder that can't take a request now and doesn't say for how long."""
 SETTLE: Final = timedelta(minutes=2)
 """How long a run that was asked for may take to appear among the task's runs."""
 SKEW: Final = timedelta(minutes=2)
@@ -108,14 +111,14 @@ def is_overdue(record: BuildStatus, timeout: timedelta, now: datetime) -> bool:
     return record.requested_at is not None and now - record.requested_at > timeout
 
 
-def refused(record: BuildStatus | None, base: Digest, message: str, now: datetime) -> BuildStatus:
-    """The record of a run that couldn't be started for want of rights: no attempt is counted, and it heals slowly."""
+def refused(record: BuildStatus | None, base: Digest, message: str, now: datetime, wait: timedelta) -> BuildStatus:
+    """The record of a run that the builder wouldn't start now: no attempt is counted."""
     return BuildStatus(
         state=BuildState.FAILED,
         base_digest=base,
         attempt=record.attempt if record is not None and record.base_digest == base else 0,
         finished_at=now,
-        next_attempt_at=now + REFUSED_WAIT,
+        next_attempt_at=now + wait,
         message=message,
     )
 

@@ -33,6 +33,11 @@ class Problem:
     kind: ProblemKind
     message: str
 
+    @classmethod
+    def missing(cls, message: str) -> Problem:
+        """Something that was named and isn't there."""
+        return cls(kind=ProblemKind.MISSING, message=message)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagSeen:

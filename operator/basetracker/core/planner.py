@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from basetracker.api.names import Reason, State
-from basetracker.api.tracker import Spec
+from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
 from basetracker.core.observed import Observed
 from basetracker.core.rules import Case, next_step
@@ -34,6 +34,8 @@ def decide(observed: Observed) -> Decision:
         return Decision(situations=(), plan=Plan(steps=(), wake_at=observed.now + LONG))
     situations = tuple(situation_of(seen, observed, spec) for seen in observed.images)
     steps = [next_step(Case(situation=item, observed=observed, spec=spec)) for item in situations]
+    if spec.rollout.mode is Mode.PLAN:
+        steps = [replace(step, actions=()) for step in steps]
     budgeted = _within_budget(steps, situations, spec)
     return Decision(situations=situations, plan=Plan(steps=budgeted, wake_at=_wake(observed, budgeted, spec)))
 

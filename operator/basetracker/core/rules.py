@@ -302,6 +302,12 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
+def needs_builder(case: Case) -> bool:
+    """Whether the step depends on the task and its recent runs: no rule answers before the one that asks for them."""
+    before = RULES[: RULES.index(task_unusable)]
+    return not case.situation.is_fresh and all(rule(case) is None for rule in before)
+
+
 def next_step(case: Case) -> Step:
     """The first rule's answer."""
     for rule in RULES:
@@ -371,6 +377,7 @@ def _start_action(case: Case) -> StartBuild | None:
         task=task,
         image=situation.seen.spec.image,
         base=situation.base,
+        tag=situation.seen.tag.digest,
         attempt=record.attempt + 1 if record is not None else 1,
         arguments=tuple(arguments),
         values=tuple((item.name, item.value) for item in build.acr_task.values),

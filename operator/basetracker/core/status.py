@@ -5,6 +5,7 @@ Nothing changes in it while nothing changes in the world, so that comparing it w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from basetracker.api.names import BuildState, Reason, State, WorkloadState
@@ -28,7 +29,6 @@ from basetracker.core.planner import Decision
 from basetracker.core.rollout import Row, image_of
 from basetracker.core.situation import Situation, stale_since
 from basetracker.oci.lineage import Lineage
-from basetracker.oci.refs import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +62,22 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     return Folded(status=after.model_copy(update={"history": history}), happened=happened)
 
 
-def with_intent(observed: Observed, decision: Decision, action: StartBuild) -> Status:
-    """The stored status with the intent to start a build, to be written before the call."""
-    intent = BuildStatus(
-        state=BuildState.REQUESTED,
-        base_digest=action.base.digest or Digest(""),
-        attempt=action.attempt,
-        requested_at=observed.now,
-    )
-    status = observed.tracker.status
-    stored = status.of(action.downstream)
-    if stored is None:
-        index = [seen.spec.name for seen in observed.images].index(action.downstream)
-        _, stored = _after(decision.plan.steps[index], decision.situations[index], [], observed)
-    row = stored.model_copy(update={"build": intent})
-    others = tuple(item for item in status.downstream if item.name != action.downstream)
-    return status.model_copy(update={"downstream": (*others, row)})
+def with_intents(observed: Observed, decision: Decision, actions: Iterable[StartBuild]) -> Status:
+    """The stored status with the intent to start these builds, to be written before any of the calls."""
+    rows = {item.name: item for item in observed.tracker.status.downstream}
+    for step, situation in zip(decision.plan.steps, decision.situations, strict=True):
+        rows.setdefault(situation.seen.spec.name, _after(step, situation, [], observed)[1])
+    for action in actions:
+        if action.base.digest is None:
+            continue
+        intent = BuildStatus(
+            state=BuildState.REQUESTED,
+            base_digest=action.base.digest,
+            attempt=action.attempt,
+            requested_at=observed.now,
+        )
+        rows[action.downstream] = rows[action.downstream].model_copy(update={"build": intent})
+    return observed.tracker.status.model_copy(update={"base": _base(observed), "downstream": tuple(rows.values())})
 
 
 def _base(observed: Observed) -> BaseStatus | None:
@@ -124,15 +124,15 @@ def _build_after(
     build: BuildStatus | None, action: StartBuild, outcome: Outcome, observed: Observed
 ) -> BuildStatus | None:
     base = action.base.digest
-    if base is None or (outcome.temporary and not outcome.unknown):
+    if base is None or outcome.temporary:
         return build
     if outcome.run is not None:
         return record_of(outcome.run, base=base, attempt=action.attempt, now=observed.now, adopted=outcome.adopted)
     asked = BuildStatus(state=BuildState.UNKNOWN, base_digest=base, attempt=action.attempt, requested_at=observed.now)
     if outcome.unknown:
         return asked.model_copy(update={"message": outcome.error})
-    if outcome.denied:
-        return refused(build, base, outcome.error, observed.now)
+    if outcome.wait is not None:
+        return refused(build, base, outcome.error, observed.now, outcome.wait)
     return failed(asked, outcome.error, BuildState.FAILED, observed.now)
 
 
@@ -162,7 +162,7 @@ def _step_after(step: Step, outcome: Outcome) -> Step:
             if step.reason is not Reason.DELIVERING:
                 return step
             return replace(step, reason=Reason.ROLLOUT_PROGRESSING, message=f"{name} is rolling out")
-        if outcome.temporary:
+        if outcome.temporary or (outcome.wait is not None and not outcome.denied):
             return replace(step, message=f"{name}: {outcome.error}; it is tried again")
         reason = Reason.ACCESS_DENIED if outcome.denied else Reason.DELIVERY_REFUSED
         return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}")

@@ -1,0 +1,273 @@
+"""Observing: one tracker and its world as values.
+
+Asks only for what the rules may need: tags when they are due, contents by digest (cached for ever), the builder only for a
+live run or when a build may be due, workloads from the cache of their watch. What can't be seen becomes a `Problem`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from basetracker.api.names import BuildState
+from basetracker.api.status import BuildStatus, DownstreamStatus
+from basetracker.api.tracker import DeployTarget, Downstream, SecretRef, Spec, Tracker
+from basetracker.core.builds import SKEW
+from basetracker.core.observed import (
+    BuildSeen,
+    ImageSeen,
+    Observed,
+    Parent,
+    Problem,
+    TagSeen,
+    TargetSeen,
+)
+from basetracker.core.planner import LONG
+from basetracker.core.relations import circle_of, parent_of
+from basetracker.core.rules import Case, needs_builder
+from basetracker.core.situation import remembered_digest, situation_of
+from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
+from basetracker.engine.problems import problem_of
+from basetracker.engine.world import World
+from basetracker.errors import BasetrackerError
+from basetracker.oci.lineage import Image, Lineage, judge
+from basetracker.oci.refs import Digest, ImageRef
+from basetracker.ports import Credential
+
+FACTS_MAX_AGE: Final = 3600.0
+"""How old, in seconds, the facts of a task may be while nothing is to be built."""
+AT_ONCE: Final = timedelta()
+
+
+async def observe(world: World, tracker: Tracker) -> Observed:
+    """What is seen of `tracker` now."""
+    now = world.clock.now()
+    siblings = tuple(other for other in world.trackers.in_namespace(tracker.key.namespace) if other.key != tracker.key)
+    blank = Observed(
+        now=now,
+        tracker=tracker,
+        base=TagSeen(due=now + LONG),
+        images=(),
+        siblings=siblings,
+        run_interval=world.run_interval,
+    )
+    spec = tracker.spec
+    if spec is None:
+        return blank
+    blank = replace(blank, parent=parent_of(tracker, siblings), circle=circle_of(tracker, siblings))
+    if spec.suspend or blank.circle:
+        return await _from_memory(world, blank, spec)
+    base = await _base(world, blank, spec)
+    observed = replace(blank, base=base)
+    reader = _Reader(world, observed, spec)
+    images = await asyncio.gather(*(_image(reader, item) for item in spec.downstream))
+    return replace(observed, images=tuple(images), now=world.clock.now())
+
+
+class _Reader:
+    """One turn's reading: the base's content is read once for all images."""
+
+    def __init__(self, world: World, observed: Observed, spec: Spec) -> None:
+        self.world = world
+        self.observed = observed
+        self.spec = spec
+        self._contents: dict[ImageRef, asyncio.Task[Image | Problem]] = {}
+
+    @property
+    def tracker(self) -> Tracker:
+        return self.observed.tracker
+
+    async def content(self, image: ImageRef, secret: SecretRef | None) -> Image | Problem:
+        """The content of a digest, read once in a turn."""
+        task = self._contents.get(image)
+        if task is None:
+            task = asyncio.ensure_future(self._read(image, secret))
+            self._contents[image] = task
+        return await task
+
+    async def _read(self, image: ImageRef, secret: SecretRef | None) -> Image | Problem:
+        try:
+            credential = await credential_for(self.world, self.tracker, image, secret)
+            found = await self.world.registry.image(image, credential)
+        except BasetrackerError as error:
+            return problem_of(error)
+        if found is None:
+            return Problem.missing(f"{image.repository} has no {image.digest and image.digest.short} any more")
+        return found
+
+    async def earlier(self, current: Digest) -> list[Image]:
+        """The bases that came before, as far as they can still be read."""
+        base = self.spec.base
+        digests = earlier_bases(self.tracker.status, current)
+        found = await asyncio.gather(
+            *(self.content(base.image.repository.at(digest), base.pull_secret_ref) for digest in digests)
+        )
+        return [image for image in found if isinstance(image, Image)]
+
+
+async def credential_for(
+    world: World, tracker: Tracker, image: ImageRef, secret: SecretRef | None
+) -> Credential | None:
+    """The credential that the tracker names for the image's registry."""
+    if secret is None:
+        return None
+    return await world.credentials.find(tracker.key.namespace, secret.name, image.host)
+
+
+async def look(
+    world: World, tracker: Tracker, image: ImageRef, secret: SecretRef | None, interval: timedelta
+) -> TagSeen:
+    """What the tag points to, as the poller knows or asks."""
+    try:
+        credential = await credential_for(world, tracker, image, secret)
+    except BasetrackerError as error:
+        return TagSeen(problem=problem_of(error), due=world.clock.now() + interval)
+    return await world.poller.look(image, credential, interval)
+
+
+async def _base(world: World, observed: Observed, spec: Spec) -> TagSeen:
+    """The base's digest: the parent's validated one in a chain, else what the registry says, else the last known."""
+    if observed.parent is not None:
+        return _inherited(observed, observed.parent)
+    tracker = observed.tracker
+    seen = await look(world, tracker, spec.base.image, spec.base.pull_secret_ref, spec.base.interval)
+    if seen.problem is None:
+        world.metrics.trackers.looked(tracker.key.namespace, tracker.key.name, observed.now.timestamp())
+    stored = tracker.status.base
+    if seen.digest is None and stored is not None:
+        return replace(seen, digest=stored.digest)
+    return seen
+
+
+def _inherited(observed: Observed, parent: Parent) -> TagSeen:
+    tracker = next(other for other in observed.siblings if other.key == parent.key)
+    item = tracker.status.of(parent.downstream)
+    digest = item.validated.digest if item is not None and item.validated is not None else None
+    return TagSeen(digest=digest, due=observed.now + LONG)
+
+
+async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
+    """One image: tag, workloads, the run of its record, then the lineage of each digest that matters."""
+    world, tracker, spec = reader.world, reader.tracker, reader.spec
+    before = tracker.status.of(item.name)
+    record = before.build if before else None
+    tag = await look(world, tracker, item.image, item.pull_secret_ref, spec.base.interval)
+    targets = await _targets(world, tracker, item.deploy)
+    build = await _followed_build(world, item, record)
+    if build.run is not None and build.run.state is BuildState.SUCCEEDED:
+        tag = await look(world, tracker, item.image, item.pull_secret_ref, AT_ONCE)
+        tag = replace(tag, due=world.clock.now() + spec.base.interval)
+    tag = _remembered_tag(tag, before)
+    build = await _with_facts(world, item, build, FACTS_MAX_AGE)
+    seen = ImageSeen(spec=item, tag=tag, build=build, targets=targets)
+    seen = replace(seen, lineages=await _lineages(reader, seen, before))
+    observed = reader.observed
+    if needs_builder(Case(situation=situation_of(seen, observed, spec), observed=observed, spec=spec)):
+        seen = replace(seen, build=await _asked_builder(reader, item, seen.build))
+    return seen
+
+
+def _remembered_tag(tag: TagSeen, before: DownstreamStatus | None) -> TagSeen:
+    if tag.digest is None and before is not None and before.latest is not None:
+        return replace(tag, digest=before.latest.digest)
+    return tag
+
+
+async def _lineages(
+    reader: _Reader, seen: ImageSeen, before: DownstreamStatus | None
+) -> Mapping[Digest, Lineage | Problem]:
+    digest = reader.observed.base.digest
+    if digest is None:
+        return {}
+    base_ref = reader.spec.base.image.pinned(digest)
+    remembered = remembered_digest(reader.observed, seen.spec.name, digest)
+    digests = digests_of_interest(seen.spec, before, seen.tag.digest, seen.build.run, seen.targets, remembered)
+    base = await reader.content(reader.spec.base.image.repository.at(digest), reader.spec.base.pull_secret_ref)
+    if isinstance(base, Problem):
+        told = replace(base, message=f"base {base_ref.tagged}: {base.message}")
+        return dict.fromkeys(digests, told)
+    earlier = await reader.earlier(digest)
+
+    async def lineage(one: Digest) -> Lineage | Problem:
+        image = await reader.content(seen.spec.image.repository.at(one), seen.spec.pull_secret_ref)
+        if isinstance(image, Problem):
+            return replace(image, message=f"image {seen.spec.image}: {image.message}")
+        claims = claims_about(one, seen.spec, before, seen.build, seen.tag.digest, base_ref)
+        return judge(image, base, earlier=earlier, claims=claims)
+
+    found = await asyncio.gather(*(lineage(one) for one in digests))
+    return dict(zip(digests, found, strict=True))
+
+
+async def _followed_build(world: World, item: Downstream, record: BuildStatus | None) -> BuildSeen:
+    """The run of a live record; its task's runs where the record has none."""
+    if item.build is None or record is None or not record.state.is_live:
+        return BuildSeen()
+    try:
+        task = await world.builder.resolve(item.build.acr_task, item.image)
+        seen = BuildSeen(task=task)
+        if record.run_id is not None:
+            return replace(seen, run=await world.builder.run(task, record.run_id))
+        since = (record.requested_at or world.clock.now()) - SKEW
+        return replace(seen, recent=tuple(await world.builder.recent(task, since)))
+    except BasetrackerError as error:
+        return BuildSeen(problem=problem_of(error))
+
+
+async def _with_facts(world: World, item: Downstream, seen: BuildSeen, max_age: float) -> BuildSeen:
+    """With the task's facts if they can be had; nothing depends on them while nothing is to be built."""
+    if item.build is None:
+        return seen
+    try:
+        task = seen.task or await world.builder.resolve(item.build.acr_task, item.image)
+        return replace(seen, task=task, facts=await world.builder.facts(task, max_age=max_age))
+    except BasetrackerError:
+        return seen
+
+
+async def _asked_builder(reader: _Reader, item: Downstream, seen: BuildSeen) -> BuildSeen:
+    """Whether the task may be started, what it is now, and which of its runs may bring this base."""
+    world, tracker = reader.world, reader.tracker
+    if item.build is None:
+        return seen
+    try:
+        task = await world.builder.resolve(item.build.acr_task, item.image)
+        allowed = await world.allow_list.allows(tracker.key.namespace, task.registry, task.name)
+        if not allowed:
+            return replace(seen, task=task, allowed=False, problem=None)
+        facts = await world.builder.facts(task)
+        base = tracker.status.base
+        is_known = base is not None and base.digest == reader.observed.base.digest
+        since = (base.since if base is not None and is_known else reader.observed.now) - timedelta(days=1)
+        recent = tuple(await world.builder.recent(task, since)) if facts is not None else ()
+        return replace(seen, task=task, allowed=True, facts=facts, recent=recent, problem=None)
+    except BasetrackerError as error:
+        return replace(seen, problem=problem_of(error))
+
+
+async def _targets(world: World, tracker: Tracker, targets: Iterable[DeployTarget]) -> tuple[TargetSeen, ...]:
+    async def target_seen(target: DeployTarget) -> TargetSeen:
+        try:
+            workload = await world.workloads.find(tracker.key.namespace, target.kind, target.name)
+        except BasetrackerError as error:
+            return TargetSeen(target=target, problem=problem_of(error))
+        return TargetSeen(target=target, workload=workload)
+
+    return tuple(await asyncio.gather(*(target_seen(target) for target in targets)))
+
+
+async def _from_memory(world: World, observed: Observed, spec: Spec) -> Observed:
+    """A tracker that nothing is done for: no registry and no builder is asked."""
+    status = observed.tracker.status
+    due = observed.now + LONG
+    images = []
+    for item in spec.downstream:
+        before = status.of(item.name)
+        digest = before.latest.digest if before is not None and before.latest is not None else None
+        targets = await _targets(world, observed.tracker, item.deploy)
+        images.append(ImageSeen(spec=item, tag=TagSeen(digest=digest, due=due), targets=targets))
+    base = TagSeen(digest=status.base.digest if status.base is not None else None, due=due)
+    return replace(observed, base=base, images=tuple(images))
