@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import re
 import ssl
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Self
-from urllib.request import (
-    getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]  # typeshed leaves it out
-)
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -72,7 +69,7 @@ class Http:
         self._limits = limits or HostLimits(clock)
         self._ca_bundle = ca_bundle
         self._timeout = timeout
-        self._proxies = dict(getproxies_environment() if proxies is None else proxies)
+        self._proxies = dict(urllib.request.getproxies_environment() if proxies is None else proxies)
         self._count = count or (lambda _host, _outcome: None)
         self._session: aiohttp.ClientSession | None = None
 
@@ -112,7 +109,8 @@ class Http:
 
     def proxy_for(self, host: str) -> str | None:
         """The proxy through which `host` (with its port, if any) is reached by https; None for none."""
-        if proxy_bypass_environment(host, self._proxies):
+        bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
+        if bypass(host, self._proxies):
             return None
         return self._proxies.get("https") or self._proxies.get("all")
 

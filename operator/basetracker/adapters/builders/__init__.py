@@ -1,0 +1,1 @@
+"""Builders: ACR Tasks."""
