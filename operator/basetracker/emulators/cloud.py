@@ -116,7 +116,12 @@ class Cloud:
     # -- setting up ------------------------------------------------------------------------------------
 
     def add_host(self, host: str, routes: Sequence[web.RouteDef]) -> None:
-        """Let a host name exist and answer so; with no routes it answers 404 and is only recorded."""
+        """Let a host name exist and answer so; with no routes it answers 404 and is only recorded.
+
+        Raises ValueError for a host that exists already.
+        """
+        if f"{host}:443" in self._sites:
+            raise ValueError(f"there is a {host} already")
         self._sites[f"{host}:443"] = Site(
             host,
             routes,
@@ -218,7 +223,10 @@ class Cloud:
         await self.settle()
         named = parse(reference)
         registry = self.registries.get(named.host)
-        return registry.digest(named.repository, named.manifest) if registry else None
+        manifest = registry.storage.find(named.repository, named.manifest) if registry else None
+        if registry is None or manifest is None or registry.storage.hidden(manifest):
+            return None
+        return manifest.digest
 
     def environment(self, directory: Path, identity: Identity | None = None) -> dict[str, str]:
         """Variables for a child process: proxy, CA file and, for an identity, workload identity.

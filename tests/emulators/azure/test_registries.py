@@ -259,6 +259,7 @@ async def test_quarantined_images_are_hidden_until_they_pass(world: World) -> No
     digest = world.cloud.push("contoso.azurecr.io/base/python:3.12", samples.python("3.12.12"))
     headers = bearer(await world.acr_token(PULL))
     (await world.ask("HEAD", MANIFEST, headers=headers)).expect(404)
+    assert await world.cloud.resolve_image(BASE) is None
     by_digest = f"https://{HOST}/v2/base/python/manifests/{digest}"
     refused = (await world.ask("GET", by_digest, headers=headers)).expect(405)
     assert "disallowed" in refused.json()["errors"][0]["message"]
@@ -319,3 +320,18 @@ async def test_hosts_of_ones_own_can_be_added(world: World) -> None:
 
     world.cloud.add_host("hooks.example.com", [web.get("/", hello)])
     assert (await world.ask("GET", "https://hooks.example.com/")).body == b"hello"
+    with pytest.raises(ValueError, match="already"):
+        world.cloud.add_host("hooks.example.com", [])
+
+
+async def test_metadata_tells_platforms_and_survives_a_deleted_child(world: World) -> None:
+    [first, *_] = samples.python_index().children
+    headers = bearer(await world.acr_token("repository:base/python:metadata_read"))
+    url = f"https://{HOST}/acr/v1/base/python/_manifests"
+    shown = (await world.ask("GET", f"{url}/{first.digest}", headers=headers)).expect(200).json()["manifest"]
+    assert (shown["os"], shown["architecture"], shown["tags"]) == ("linux", "amd64", [])
+    assert world.contoso.storage.delete_manifest("base/python", first.digest)
+    listed = (await world.ask("GET", url, headers=headers)).expect(200).json()["manifests"]
+    assert len(listed) == 4
+    about = (await world.ask("GET", f"https://{HOST}/acr/v1/base/python", headers=headers)).expect(200).json()
+    assert (about["imageName"], about["manifestCount"], about["tagCount"]) == ("base/python", 4, 1)

@@ -5,6 +5,7 @@ Owns its shapes and paging. Knows no blobs and no rights beyond asking for them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,9 +15,11 @@ from basetracker.emulators.acr.access import Access, Caller, Need, registry_erro
 from basetracker.emulators.acr.distribution import paged
 from basetracker.emulators.acr.limits import Limits
 from basetracker.emulators.acr.storage import Manifest, Repository, Storage, Tag
+from basetracker.emulators.images import DOCKER_MANIFEST, OCI_MANIFEST
 from basetracker.emulators.timeline import Clock, registry_time
 
 CHANGEABLE = ("deleteEnabled", "writeEnabled", "readEnabled", "listEnabled")
+IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 QUARANTINE = ("quarantineState", "quarantineDetails")
 
 
@@ -138,9 +141,9 @@ class Metadata:
             "tags": home.tags_of(manifest.digest),
             "changeableAttributes": dict(manifest.attributes.values),
         }
-        image = self._storage.pull(home.name, manifest.digest)
-        platform = getattr(image, "platform", "").split("/")
-        return shown | ({"os": platform[0], "architecture": platform[1]} if len(platform) > 1 else {})
+        config = self._storage.blobs.get(document.get("config", {}).get("digest", ""), b"{}")
+        platform = json.loads(config) if manifest.media_type in IMAGES else {}
+        return shown | {name: platform[name] for name in ("os", "architecture") if name in platform}
 
 
 def _ordered(request: web.Request, items: list[Any], name: Callable[[Any], str]) -> list[Any]:

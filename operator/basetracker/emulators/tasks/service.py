@@ -46,6 +46,7 @@ class Tasks:
         """Whether the subscription may not run tasks (free credit)."""
         self.runs: deque[Run] = deque(maxlen=KEPT_RUNS)
         """Oldest first."""
+        self._live: list[Run] = []
         self._tasks: dict[str, Task] = {}
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -107,8 +108,9 @@ class Tasks:
             while moved:
                 self._fire_triggers()
                 moved = False
-                for run in [run for run in self.runs if run.live]:
+                for run in list(self._live):
                     moved |= await self._move(run)
+                self._live = [run for run in self._live if run.live]
         finally:
             self._advancing = False
 
@@ -124,6 +126,7 @@ class Tasks:
             due=now + timedelta(seconds=_first(task.behaviour.queue_seconds, self.queue_seconds)),
         )
         self.runs.append(run)
+        self._live.append(run)
         return run
 
     def _fire_triggers(self) -> None:
@@ -147,7 +150,7 @@ class Tasks:
 
     async def _move(self, run: Run) -> bool:
         """Take the run one state further if that is due."""
-        if run.task.behaviour.stuck == run.status or self._clock() < run.due:
+        if not run.live or run.task.behaviour.stuck == run.status or self._clock() < run.due:
             return False
         moment = run.updated = run.due
         match run.status:
