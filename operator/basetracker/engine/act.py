@@ -26,7 +26,7 @@ LOOK_BACK = timedelta(days=1)
 """How far back the task's runs are searched for one that makes another needless."""
 
 
-class LeadLostError(Exception):
+class NotLeadingError(Exception):
     """Another replica leads by now: this turn ends without another effect."""
 
 
@@ -41,7 +41,7 @@ class Actor:
         """The outcome of each action, in their order.
 
         Raises:
-            LeadLostError: as soon as an effect is due that we may not have any more.
+            NotLeadingError: as soon as an effect is due that we may not have any more.
         """
         grouped: dict[type[Action], list[Action]] = defaultdict(list)
         for action in actions:
@@ -54,7 +54,7 @@ class Actor:
 
     def _must_lead(self) -> None:
         if not self._world.lead.is_held():
-            raise LeadLostError
+            raise NotLeadingError
 
     async def _cancel(self, action: CancelRun) -> Outcome:
         self._must_lead()

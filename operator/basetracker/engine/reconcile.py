@@ -14,7 +14,7 @@ from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision, decide
 from basetracker.core.relations import children_of
 from basetracker.core.status import fold, with_intents
-from basetracker.engine.act import Actor, LeadLostError
+from basetracker.engine.act import Actor, NotLeadingError
 from basetracker.engine.observe import observe
 from basetracker.engine.world import World
 from basetracker.errors import ConflictError, MissingError
@@ -38,7 +38,7 @@ class Reconciler:
         with self._world.metrics.turn_seconds.time():
             try:
                 wake = await self._turn(key)
-            except LeadLostError:
+            except NotLeadingError:
                 LOGGER.warning("turn of %s ended: another replica leads", key)
                 return None
         self._world.metrics.turns.labels(outcome="Done").inc()
@@ -73,7 +73,7 @@ class Reconciler:
         if not starts:
             return observed.tracker
         if not self._world.lead.is_held():
-            raise LeadLostError
+            raise NotLeadingError
         status = with_intents(observed, decision, starts)
         written = await self._world.trackers.write_status(observed.tracker, status, guarded=True)
         self._world.metrics.status_writes.labels(kind="Intent").inc()
@@ -81,7 +81,7 @@ class Reconciler:
 
     async def _write(self, tracker: Tracker, status: Status) -> None:
         if not self._world.lead.is_held():
-            raise LeadLostError
+            raise NotLeadingError
         try:
             await self._world.trackers.write_status(tracker, status, guarded=False)
         except (ConflictError, MissingError):

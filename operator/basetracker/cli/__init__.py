@@ -1,0 +1,5 @@
+"""The terminal door: one file a command."""
+
+from basetracker.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,114 @@
+"""The operator's life: probes, the Lease, then kopf's watch and the loop of turns, until a signal or a lost Lease."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import kopf
+
+from basetracker.adapters.kube_login import Login
+from basetracker.errors import BasetrackerError
+from basetracker.handlers.health import Health, served
+from basetracker.handlers.trackers import operator_settings, registry_of
+from basetracker.settings import Settings
+from basetracker.telemetry import LOGGER
+from basetracker.wiring import Operator, wired_operator
+
+
+async def run_operator(
+    settings: Settings,
+    login: Login,
+    environ: Mapping[str, str],
+    *,
+    stop: asyncio.Event,
+    serving: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Wait for the Lease and work until `stop`; then hand the Lease over.
+
+    `serving` is told the port of the probes.
+
+    Raises:
+        BasetrackerError: the cluster can't be reached at the start, or the Lease was lost: the process has to end.
+    """
+    health = Health()
+    async with wired_operator(settings, login, environ) as operator:
+        parts = operator.parts
+        health.silent_for, health.is_synced = parts.workloads.silent_for, parts.workloads.is_synced
+        async with served(health, parts.metrics, settings.listen) as port:
+            serving(port)
+            health.is_started = True
+            leading = asyncio.create_task(operator.lease.run(lambda: _work(operator, settings, stop)))
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+                if not stop.is_set() or not operator.lease.is_held():
+                    leading.cancel()  # a leader ends its work by itself and hands the Lease over
+                with suppress(asyncio.CancelledError):
+                    await leading
+
+
+async def _work(operator: Operator, settings: Settings, stop: asyncio.Event) -> None:
+    """What the leader does; ends with `stop` or when one part fails."""
+    parts = operator.parts
+    parts.metrics.leader.set(1)
+    flag = asyncio.Event()
+    LOGGER.info("leading; watching %s", ", ".join(settings.namespaces) or "all namespaces")
+    tasks = [
+        asyncio.create_task(operator.wakeups.run(), name="turns"),
+        asyncio.create_task(_resync_for_ever(operator, settings), name="resync"),
+        asyncio.create_task(stop.wait(), name="stop"),
+        asyncio.create_task(_watch(operator, settings, flag), name="watch"),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        parts.metrics.leader.set(0)
+        for task in tasks[:-1]:
+            task.cancel()
+        await asyncio.gather(*tasks[:-1], return_exceptions=True)
+        await parts.workloads.stop()  # before kopf's end, which waits for whatever was begun since its start
+        flag.set()
+        await asyncio.gather(tasks[-1], return_exceptions=True)
+
+
+async def _watch(operator: Operator, settings: Settings, flag: asyncio.Event) -> None:
+    parts = operator.parts
+    await kopf.operator(
+        registry=registry_of(parts.store, operator.wakeups, parts.kube.connection),
+        settings=operator_settings(),
+        namespaces=list(settings.namespaces),
+        clusterwide=not settings.namespaces,
+        standalone=True,
+        stop_flag=flag,
+    )
+
+
+async def _resync_for_ever(operator: Operator, settings: Settings) -> None:
+    """Close the hole that a watch which begins anew doesn't tell of deletions."""
+    parts = operator.parts
+    while True:
+        seconds = settings.resync_interval.total_seconds()
+        await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311  spreads requests, protects nothing
+        try:
+            found = await parts.store.resync(settings.namespaces or ("",))
+        except BasetrackerError as error:
+            LOGGER.warning("the trackers can't be compared with the cluster: %s", error)
+            continue
+        for key in (*found.changed, *found.gone):
+            operator.wakeups.poke(key)
+        parts.workloads.retain(parts.store.namespaces())
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Let SIGINT and SIGTERM set `stop`; before kopf runs and after."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)

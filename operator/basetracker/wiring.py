@@ -1,0 +1,164 @@
+"""Wiring: the only file that knows concrete adapters. From settings to a world that turns can be taken in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from basetracker.adapters.allow_list import FileAllowList
+from basetracker.adapters.azure_identity import AzureSettings, azure_identity
+from basetracker.adapters.builders.acr_tasks import AcrTasks
+from basetracker.adapters.builders.arm import Arm
+from basetracker.adapters.events import ClusterEvents
+from basetracker.adapters.host_limits import HostLimits
+from basetracker.adapters.http import Http
+from basetracker.adapters.kube import Kube
+from basetracker.adapters.kube_login import Login
+from basetracker.adapters.lease import Lease
+from basetracker.adapters.registries.oci import OciRegistry
+from basetracker.adapters.secrets import SecretCredentials
+from basetracker.adapters.trackers import TrackerStore
+from basetracker.adapters.workloads import ClusterWorkloads
+from basetracker.api.tracker import Key
+from basetracker.engine.poller import Poller
+from basetracker.engine.reconcile import Reconciler
+from basetracker.engine.wakeups import Wakeups
+from basetracker.engine.world import World
+from basetracker.ports import Clock, Lead
+from basetracker.settings import Settings
+from basetracker.telemetry import Metrics
+
+
+class SystemClock:
+    """The machine's clocks; whole seconds, as statuses are written."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class NeverLeading:
+    """The lead of those who only look."""
+
+    def is_held(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of one process, wired."""
+
+    kube: Kube
+    store: TrackerStore
+    workloads: ClusterWorkloads
+    world: World
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The parts of an operator with the loop around them."""
+
+    parts: Parts
+    lease: Lease
+    wakeups: Wakeups[Key]
+
+
+@asynccontextmanager
+async def wired(
+    settings: Settings,
+    kube: Kube,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    lead: Lead,
+    changed: Callable[[str, str, str], None] = lambda namespace, kind, name: None,
+    cluster_wide: bool = False,
+) -> AsyncIterator[Parts]:
+    """The parts, closed at the end, `kube` with them; `changed` is told of workloads that change."""
+    metrics = Metrics()
+    limits = HostLimits(clock, rate=settings.registry_rate, concurrency=settings.registry_concurrency)
+    http = Http(
+        clock,
+        limits=limits,
+        ca_bundle=str(settings.ca_file) if settings.ca_file else None,
+        count=lambda host, status: metrics.registry_requests.labels(host=host, status=str(status)).inc(),
+    )
+    identity = azure_identity(AzureSettings.from_environment(environ), http)
+    registry = OciRegistry(http, clock, identity=identity, azure_hosts=settings.azure_hosts)
+    arm = Arm(http, identity, endpoint=settings.arm_endpoint, api_version=settings.arm_api_version)
+    builder = AcrTasks(arm, clock, subscriptions=settings.subscriptions)
+    store = TrackerStore(kube)
+    workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide)
+    world = World(
+        trackers=store,
+        registry=registry,
+        poller=Poller(registry, clock, metrics),
+        credentials=SecretCredentials(kube, clock=clock),
+        builder=builder,
+        allow_list=FileAllowList(settings.allow_list, clock=clock),
+        workloads=workloads,
+        events=ClusterEvents(kube, clock=clock, instance=_pod_name(settings)),
+        lead=lead,
+        clock=clock,
+        metrics=metrics,
+        run_interval=settings.run_interval,
+    )
+    try:
+        yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics)
+    finally:
+        await workloads.stop()
+        await builder.close()
+        if identity is not None:
+            await identity.close()
+        await http.close()
+        await kube.close()
+
+
+@asynccontextmanager
+async def wired_operator(settings: Settings, login: Login, environ: Mapping[str, str]) -> AsyncIterator[Operator]:
+    """An operator that has not begun to work."""
+    clock, kube = SystemClock(), Kube(login)
+    lease = Lease(
+        kube,
+        namespace=settings.lease_namespace or await kube.namespace(),
+        name=settings.lease_name,
+        pod=_pod_name(settings),
+        clock=clock,
+    )
+
+    def poke(key: Key) -> None:
+        wakeups.poke(key)
+
+    def changed(where: str, kind: str, name: str) -> None:
+        for tracker in parts.store.in_namespace(where):
+            targets = [target for item in tracker.spec.downstream for target in item.deploy] if tracker.spec else []
+            if any((target.kind, target.name) == (kind, name) for target in targets):
+                poke(tracker.key)
+
+    async with wired(
+        settings,
+        kube,
+        environ,
+        clock=clock,
+        lead=lease,
+        changed=changed,
+        cluster_wide=not settings.namespaces,
+    ) as parts:
+        reconciler = Reconciler(parts.world, poke)
+        wakeups = Wakeups(reconciler.turn, clock, parts.metrics, workers=settings.workers)
+        yield Operator(parts=parts, lease=lease, wakeups=wakeups)
+
+
+def _pod_name(settings: Settings) -> str:
+    return settings.pod_name or socket.gethostname()
