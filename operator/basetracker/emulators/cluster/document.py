@@ -6,7 +6,6 @@ never changed in place: whoever wants another version makes a `clone` first. Kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +44,15 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def without_nulls(value: Any) -> None:
+    """Drop, in place, every member that is null: to a typed kind that is the same as not being there."""
+    if isinstance(value, dict):
+        for key in [key for key, item in value.items() if item is None]:
+            del value[key]
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        without_nulls(item)
+
+
 def rfc3339(moment: datetime) -> str:
     """A time as Kubernetes writes it: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -77,15 +85,3 @@ def condition_of(document: Json, kind: str) -> Json | None:
     """The status condition of that type, if any."""
     conditions: list[Json] = dig(document, "status", "conditions", default=[])
     return next((condition for condition in conditions if condition.get("type") == kind), None)
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every scalar below `value` with its path."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, str(index)))
-    else:
-        yield path, value

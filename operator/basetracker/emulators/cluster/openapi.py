@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from basetracker.emulators.cluster.builtin_schemas import definitions
@@ -15,6 +16,7 @@ from basetracker.emulators.cluster.document import Json
 from basetracker.emulators.cluster.resources import Catalogue, Resource
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_MODEL = re.compile(r"((?:[A-Z][a-z]+)?V\d+)?(.+)")
 _REFERENCE = "#/components/schemas/"
 
 
@@ -53,7 +55,8 @@ def document(catalogue: Catalogue, group: str, version: str) -> Json | None:
 
 
 def _name(model: str) -> str:
-    return f"io.k8s.api.{model}"
+    prefix, name = _MODEL.fullmatch(model).groups()  # type: ignore[union-attr]  # it matches everything
+    return f"io.k8s.api.{(prefix or 'meta').lower()}.{name}"
 
 
 def _schemas(resource: Resource) -> Json:

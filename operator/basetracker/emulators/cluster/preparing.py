@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from basetracker.emulators.cluster.builtin_defaults import builtin_violations, default_builtin
-from basetracker.emulators.cluster.document import Json, labels_of, same
+from basetracker.emulators.cluster.document import Json, labels_of, same, without_nulls
 from basetracker.emulators.cluster.extensions import crd_violations
 from basetracker.emulators.cluster.refusals import bad_request, invalid
 from basetracker.emulators.cluster.resources import Resource
@@ -41,6 +41,7 @@ def prepare(resource: Resource, document: Json, old: Json | None, strictness: St
         Refusal: 400 for unknown fields under Strict or wrong types of a built-in kind, 422 for broken rules.
     """
     if not resource.custom:
+        without_nulls(document)
         _require_types(resource, document, old)
     warnings = _unknown_fields(resource, document, strictness)
     if resource.custom:

@@ -100,6 +100,8 @@ def partial_metadata(document: Json) -> Json:
 def _columns(resource: Resource) -> list[_Shown]:
     name = _header("Name", "string", "Name must be unique within a namespace.", "name", 0)
     shown = [_Shown(name, lambda document, now: document["metadata"]["name"])]
+    if not resource.custom and resource.kind == "Event":
+        return [_builtin(cell) for cell in PRINTERS["Event"]]
     if not resource.custom and resource.kind in PRINTERS:
         return shown + [_builtin(cell) for cell in PRINTERS[resource.kind]]
     columns = resource.columns if resource.columns or not resource.custom else (_AGE,)

@@ -107,7 +107,8 @@ class Kubelet:
         try:
             await self._run(name)
         except Refusal as refusal:
-            _LOG.debug("the fake kubelet lets go of %s: %s", name, refusal)
+            if refusal.code != 404:
+                _LOG.warning("the fake kubelet lets go of %s: %s", name, refusal)
         except Exception:
             _LOG.exception("the fake kubelet failed at %s", name)
 

@@ -83,7 +83,8 @@ class Loop:
         try:
             again = self._controllers[index].reconcile(key)
         except Refusal as refusal:
-            _LOG.debug("%s is looked at again: %s", key, refusal)
+            level = logging.DEBUG if refusal.code in (403, 404, 409) else logging.WARNING
+            _LOG.log(level, "%s is looked at again: %s", key, refusal)
             again = _RETRY_SECONDS
         except Exception:
             _LOG.exception("a controller of the emulated cluster failed at %s", key)
