@@ -27,7 +27,7 @@ class SharedTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK loads 
         """Send one request; the answer is Azure's own type.
 
         Raises:
-            UnavailableError: the host is held; nothing was sent.
+            HeldError: the host has asked for a pause; nothing was sent.
             AzureError: as the SDK's own transport.
         """
         host = host_of(URL(request.url))

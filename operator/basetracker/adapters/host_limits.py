@@ -11,12 +11,18 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from basetracker.errors import UnavailableError
 from basetracker.ports import Clock
 
 _HOSTS_KEPT: Final = 1_000
+_HOSTS_SEARCHED: Final = 100
+
+
+class HeldError(UnavailableError):
+    """Nothing was sent, since the host has asked for a pause that isn't over."""
 
 
 @dataclass(slots=True)
@@ -44,7 +50,7 @@ class HostLimits:
         """Wait until `host` may be asked, and hold one of its slots meanwhile.
 
         Raises:
-            UnavailableError: the host is held; nothing may be sent.
+            HeldError: nothing may be sent to it yet.
         """
         state = self._state(host)
         state.users += 1
@@ -70,7 +76,7 @@ class HostLimits:
     def _refuse_if_held(self, host: str, state: _Host) -> None:
         left = state.held_until - self._clock.monotonic()
         if left > 0:
-            raise UnavailableError(f"{host} has asked for a pause; it is asked again after that", retry_after=left)
+            raise HeldError(f"{host} has asked for a pause; it is asked again after that", retry_after=left)
 
     async def _await_token(self, state: _Host) -> None:
         """Take a token; it may be one of the future, so that callers are served in the order in which they came."""
@@ -96,8 +102,9 @@ class HostLimits:
         return state
 
     def _drop_idle(self, now: float) -> None:
-        """Forget the host that was asked longest ago, so that names in redirects can't fill the memory."""
+        """Forget a host that wasn't asked for long, so that names in redirects can't fill the memory."""
         if len(self._hosts) > _HOSTS_KEPT:
-            name, oldest = next(iter(self._hosts.items()))
-            if oldest.users == 0 and oldest.held_until <= now:
-                del self._hosts[name]
+            for name, state in islice(self._hosts.items(), _HOSTS_SEARCHED):
+                if state.users == 0 and state.held_until <= now:
+                    del self._hosts[name]
+                    return

@@ -24,7 +24,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from basetracker import __version__
-from basetracker.adapters.host_limits import HostLimits
+from basetracker.adapters.host_limits import HeldError, HostLimits
 from basetracker.errors import BasetrackerError, InvalidError, UnavailableError
 from basetracker.ports import Clock
 
@@ -135,9 +135,8 @@ class Http:
         try:
             async with self._limits.turn(host):
                 return await self._send(method, url, host, headers, form, limit)
-        except UnavailableError:
-            if self._limits.held(host):
-                self._count(host, "held")
+        except HeldError:
+            self._count(host, "held")
             raise
 
     def note(self, host: str, status: int, headers: Mapping[str, str]) -> float | None:
