@@ -42,6 +42,8 @@ _MAP_LISTS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 _SETS = {("V1ObjectMeta", "finalizers")}
 _ATOMIC = {"V1LabelSelector", "V1SecretKeySelector", "V1ConfigMapKeySelector", "V1ObjectReference", "V1OwnerReference"}
+# A quantity is sent as a text or a number, and stored as a text. The format is ours, for `schema.py`.
+QUANTITY: Json = {"x-kubernetes-int-or-string": True, "format": "quantity"}
 _FREE: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 # Quantities are strings or numbers on the wire, whatever the model says.
 _QUANTITIES = {"limits", "requests", "capacity", "allocatable", "overhead", "hard", "used", "sizeLimit"}
@@ -95,9 +97,9 @@ def _property(model: str, key: str, raw: Json) -> Json:
 
 def _quantities(found: Json) -> Json:
     if found.get("type") == "object" and isinstance(found.get("additionalProperties"), dict):
-        return found | {"additionalProperties": {"x-kubernetes-int-or-string": True}}
+        return found | {"additionalProperties": dict(QUANTITY)}
     if found.get("type") == "string":
-        return {"x-kubernetes-int-or-string": True, "description": found.get("description", "")}
+        return QUANTITY | {"description": found.get("description", "")}
     return found
 
 

@@ -44,6 +44,14 @@ def service_account_user(namespace: str, name: str) -> User:
     return User(f"system:serviceaccount:{namespace}:{name}", groups)
 
 
+def named_user(name: str, groups: Sequence[str] = ()) -> User:
+    """The user of that name, as impersonation asks for it; a ServiceAccount's name brings its groups along."""
+    match name.split(":"):
+        case ["system", "serviceaccount", namespace, account] if not groups:
+            return service_account_user(namespace, account)
+    return User(name, (*groups, "system:authenticated"))
+
+
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 

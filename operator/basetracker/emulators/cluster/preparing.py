@@ -16,7 +16,7 @@ from basetracker.emulators.cluster.document import Json, labels_of, same, withou
 from basetracker.emulators.cluster.extensions import crd_violations
 from basetracker.emulators.cluster.refusals import bad_request, invalid
 from basetracker.emulators.cluster.resources import Resource
-from basetracker.emulators.cluster.schema import apply_defaults, prune
+from basetracker.emulators.cluster.schema import apply_defaults, prune, quantities_as_text
 from basetracker.emulators.cluster.validation import Violation, violation, violations
 
 Strictness = Literal["Strict", "Warn", "Ignore"]
@@ -47,6 +47,7 @@ def prepare(resource: Resource, document: Json, old: Json | None, strictness: St
     if resource.custom:
         apply_defaults(resource.schema, document)
     else:
+        quantities_as_text(resource.schema, document)
         default_builtin(document)
     found = [*_metadata(resource, document), *_schema_violations(resource, document, old)]
     if found:

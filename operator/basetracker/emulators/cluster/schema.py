@@ -1,6 +1,6 @@
 """What a structural schema does to an object before it is stored: drop unknown fields, fill in defaults.
 
-Owns pruning and defaulting. Judging values is `validation.py`'s. Both kinds of schema pass through here: a
+Owns pruning, defaulting and the text form of quantities. Judging values is `validation.py`'s. Both kinds of schema pass through here: a
 CRD's, and those read from the client's models.
 """
 
@@ -73,3 +73,19 @@ def _default_properties(schema: Json, value: Json) -> None:
             del value[key]
         if key in value:
             apply_defaults(part, value[key])
+
+
+def quantities_as_text(schema: Json, value: Any) -> Any:
+    """The value with its quantities (`cpu: 1`) as the texts that the API server makes of them; changes it in place."""
+    if isinstance(value, dict):
+        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
+        for key, item in value.items():
+            part = properties.get(key, others)
+            if isinstance(part, dict):
+                value[key] = quantities_as_text(part, item)
+    elif isinstance(value, list):
+        items = schema.get("items")
+        return [quantities_as_text(items, item) for item in value] if isinstance(items, dict) else value
+    elif schema.get("format") == "quantity" and isinstance(value, (int, float)):
+        return str(value) if float(value).is_integer() else f"{round(value * 1000)}m"
+    return value

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 from aiohttp import ClientConnectionError, web
 
-from basetracker.emulators.cluster.access import Authorizer
+from basetracker.emulators.cluster import protobuf
+from basetracker.emulators.cluster.access import Attributes, Authorizer
 from basetracker.emulators.cluster.document import Json
-from basetracker.emulators.cluster.identity import Tokens, User
+from basetracker.emulators.cluster.identity import Tokens, User, named_user
 from basetracker.emulators.cluster.instruments import Fault, Instruments, RequestRecord
 from basetracker.emulators.cluster.refusals import Refusal, bad_request, unsupported_media
 from basetracker.emulators.cluster.requests import Target, attributes, target_of
@@ -150,7 +151,7 @@ class Server:
         if request.path.startswith(_OPEN) and request.method == "GET":
             user = User("system:anonymous", ("system:unauthenticated",))
         else:
-            user = self._tokens.user_of(request.headers.get("Authorization"))
+            user = self._user(request)
         record.user = user.name
         target = target_of(request.path)
         if not request.path.startswith(_OPEN):
@@ -167,6 +168,15 @@ class Server:
             body=await _body(request),
         )
         return await self._handler(call)
+
+    def _user(self, request: web.Request) -> User:
+        """Who asks: the token's user, or whom that one may act as."""
+        user = self._tokens.user_of(request.headers.get("Authorization"))
+        wanted = request.headers.get("Impersonate-User")
+        if wanted is None:
+            return user
+        self._authorizer.require(user, Attributes(verb="impersonate", resource="users", name=wanted))
+        return named_user(wanted, request.headers.getall("Impersonate-Group", ()))
 
     async def _stream(self, request: web.Request, watch: Watch) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -249,6 +259,8 @@ async def _body(request: web.Request) -> Any:
             return yaml.safe_load(raw)
         except yaml.YAMLError as error:
             raise bad_request(f"error decoding YAML: {error}") from error
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(raw)
     if not media_type.endswith("json") and media_type != "application/octet-stream":
         raise unsupported_media(media_type, ["application/json", "application/yaml"])
     try:
