@@ -114,18 +114,21 @@ class Informer(Generic[T]):
         """Take over all that exists, page by page, and drop what doesn't; the list's resourceVersion."""
         found: set[Name] = set()
         version = ""
-        announce = self.synced.is_set() or self.awaited_in_vain
+        first = not self.synced.is_set()
         async with aclosing(self._kube.pages(self._path)) as pages:
             async for page in pages:
                 version = page.get("metadata", {}).get("resourceVersion", "")
                 for document in page.get("items") or ():
                     found.add(_name(document))
-                    self._see(document, announce=announce)
+                    self._see(document, announce=not first)
         for name in [name for name, item in self._items.items() if name not in found]:
             if not is_newer(self._items[name].resource_version, version):
                 self._drop(name)
         self._in_order()
         self.synced.set()
+        if first and self.awaited_in_vain:
+            for name in self._items:
+                self._changed(*name)
         return version
 
     async def _watch(self, version: str) -> None:
