@@ -80,7 +80,7 @@ class Http:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; a later request opens new ones."""
+        """Close the connections. Azure's clients that share them are closed before."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -203,7 +203,7 @@ def failure(host: str, error: BaseException) -> BasetrackerError:
             return UnavailableError(f"{host} can't be connected to; see its address and the network's rules")
         case TimeoutError():
             return UnavailableError(f"{host} didn't answer in time")
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+        case ValueError():  # aiohttp's InvalidURL, or a name that IDNA can't write
             return InvalidError(f"{host} is not an address that can be asked")
         case _:
             return UnavailableError(f"the connection to {host} broke before the answer was complete")

@@ -10,7 +10,7 @@ from typing import Final
 
 from basetracker.adapters.builders.arm import PROVIDER, Arm, describe
 from basetracker.adapters.builders.arm_ids import RegistryId
-from basetracker.adapters.registries.flights import Flights
+from basetracker.adapters.flights import Flights
 from basetracker.errors import InvalidError, MissingError
 from basetracker.ports import Clock
 

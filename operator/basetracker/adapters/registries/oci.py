@@ -12,11 +12,11 @@ from typing import Final
 
 from yarl import URL
 
+from basetracker.adapters.flights import Flights
 from basetracker.adapters.http import TOKEN_LIMIT, Answer, Http, host_of
 from basetracker.adapters.registries.acr import AcrAuthentication, Identity
 from basetracker.adapters.registries.auth import Authentication, ChallengeAuthentication
 from basetracker.adapters.registries.content import CONFIG_LIMIT, MANIFEST_LIMIT, ImageReader
-from basetracker.adapters.registries.flights import Flights
 from basetracker.adapters.registries.tokens import holder
 from basetracker.errors import DeniedError, InvalidError
 from basetracker.oci.lineage import Image

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from basetracker.adapters.registries.flights import Flights
+from basetracker.adapters.flights import Flights
 from basetracker.errors import InvalidError
 from basetracker.ports import Clock, Credential
 

@@ -1,6 +1,7 @@
 """One request for all who ask for the same thing at the same time.
 
-Owns the sharing only; what is fetched and how long it is kept is the caller's matter. Used for tokens and images.
+Owns the sharing only; what is fetched and how long it is kept is the caller's matter. Used for tokens, images and
+lists of registries.
 """
 
 from __future__ import annotations
