@@ -7,9 +7,9 @@ The CRD in `crds/` is the public text; a test compares it with this file field b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,48 +17,56 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
+    StrictBool,
+    StrictInt,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-from basetracker.api.duration import format_duration, parse_duration
-from basetracker.api.names import KIND, REQUESTED_AT, RESUME
+from basetracker.api.duration import parse_duration
+from basetracker.api.fields import (
+    BuildArgument,
+    ContainerName,
+    DownstreamName,
+    FollowedImage,
+    Interval,
+    ProgressDeadline,
+    RegistryId,
+    SecretName,
+    TaskName,
+    TaskValue,
+    Timeout,
+    Value,
+    WorkloadName,
+    is_object_name,
+)
+from basetracker.api.names import API_VERSION, KIND, REQUESTED_AT, RESUME
 from basetracker.api.status import Status
-from basetracker.errors import InvalidError
-from basetracker.oci.refs import ImageRef, parse_image
 
 
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
+def _some(words: str) -> BeforeValidator:
+    """A validator: the list isn't empty."""
+
+    def valid(value: object) -> object:
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError(words)
         return value
-    if not isinstance(value, str):
-        raise ValueError("a duration is a string like 5m")
-    return parse_duration(value)
+
+    return BeforeValidator(valid)
 
 
-def _image(value: object) -> ImageRef:
-    if isinstance(value, ImageRef):
-        return value
-    try:
-        return parse_image(str(value))
-    except InvalidError as error:
-        raise ValueError(str(error)) from error
+def _unique(field: str, words: str) -> AfterValidator:
+    """A validator: no two entries have one `field`."""
 
+    def valid(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len({getattr(entry, field) for entry in entries}) != len(entries):
+            raise ValueError(words)
+        return entries
 
-def _followed(image: ImageRef) -> ImageRef:
-    if image.digest is not None:
-        raise ValueError("an image pinned by digest never moves; name the tag to follow, without @sha256:…")
-    if image.tag is None:
-        raise ValueError("the image has no tag; name the tag to follow, like contoso.azurecr.io/base/python:3.12")
-    return image
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(format_duration)]
-FollowedImage = Annotated[
-    ImageRef, BeforeValidator(_image), AfterValidator(_followed), PlainSerializer(str, return_type=str)
-]
+    return AfterValidator(valid)
 
 
 class _Model(BaseModel):
@@ -74,57 +82,89 @@ class _Model(BaseModel):
 class SecretRef(_Model):
     """A Secret in the tracker's namespace."""
 
-    name: str
+    name: SecretName
 
 
 class Base(_Model):
     """The tag that is followed."""
 
     image: FollowedImage
-    interval: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    interval: Interval = parse_duration("5m")
     pull_secret_ref: SecretRef | None = None
 
 
-class NameValue(_Model):
-    """A build argument, or a value of a multi-step task."""
+class Argument(_Model):
+    """A build argument."""
 
-    name: str
-    value: str
+    name: BuildArgument
+    value: Value
+
+
+class StepValue(_Model):
+    """A value of a multi-step task."""
+
+    name: TaskValue
+    value: Value
 
 
 class AcrTask(_Model):
     """A task that exists in the image's registry, or in the one whose ARM id is given."""
 
-    name: str
-    registry: str | None = None
-    base_argument: str | None = None
-    arguments: tuple[NameValue, ...] = ()
-    values: tuple[NameValue, ...] = ()
+    name: TaskName
+    registry: RegistryId | None = None
+    base_argument: BuildArgument | None = None
+    arguments: Annotated[
+        tuple[Argument, ...],
+        Field(max_length=32),
+        _unique("name", "a build argument is given twice; keep one entry for each name"),
+    ] = ()
+    values: Annotated[
+        tuple[StepValue, ...],
+        Field(max_length=32),
+        _unique("name", "a task value is given twice; keep one entry for each name"),
+    ] = ()
+
+    @field_validator("arguments")
+    @classmethod
+    def _leaves_the_base_to_us(cls, arguments: tuple[Argument, ...], info: ValidationInfo) -> tuple[Argument, ...]:
+        if info.data.get("base_argument") in {item.name for item in arguments}:
+            raise ValueError(
+                "baseArgument is also listed in arguments; the operator sets it itself, so take it out of arguments"
+            )
+        return arguments
 
 
 class Build(_Model):
     """How the image is built anew; `timeout` covers queueing and running together."""
 
     acr_task: AcrTask
-    timeout: Duration = timedelta(hours=1)
+    timeout: Timeout = parse_duration("1h")
 
 
 class DeployTarget(_Model):
     """A workload of the tracker's namespace; without `container` every container of that repository."""
 
-    kind: Literal["Deployment"] = "Deployment"
-    name: str
-    container: str | None = None
+    kind: Literal["Deployment"]
+    name: WorkloadName
+    container: ContainerName | None = None
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return (self.kind, self.name, self.container or "")
 
 
 class Downstream(_Model):
     """An image that is built on the base, and where its validated digest goes."""
 
-    name: str
+    name: DownstreamName
     image: FollowedImage
     pull_secret_ref: SecretRef | None = None
     build: Build | None = None
-    deploy: tuple[DeployTarget, ...] = ()
+    deploy: Annotated[
+        tuple[DeployTarget, ...],
+        Field(max_length=25),
+        _unique("place", "one workload is listed twice; keep one entry for each workload and container"),
+    ] = ()
 
 
 class Accept(StrEnum):
@@ -145,6 +185,13 @@ class Gate(_Model):
 
     lineage: LineageGate
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_its_kind(cls, value: object) -> object:
+        if isinstance(value, Mapping) and "lineage" not in value:
+            raise ValueError("a gate names exactly one kind; the kind known here is lineage")
+        return value
+
 
 class Mode(StrEnum):
     """Whether effects happen."""
@@ -157,34 +204,42 @@ class Rollout(_Model):
     """How validated digests reach workloads."""
 
     mode: Mode = Mode.APPLY
-    max_concurrent: Annotated[int, Field(ge=1, le=1000)] = 1
-    progress_deadline: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=10)
+    max_concurrent: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+    progress_deadline: ProgressDeadline = parse_duration("10m")
 
 
 class Spec(_Model):
     """What a user declares."""
 
     base: Base
-    downstream: Annotated[tuple[Downstream, ...], Field(min_length=1, max_length=100)]
-    gates: Annotated[tuple[Gate, ...], Field(min_length=1, max_length=1)] = (Gate(lineage=LineageGate()),)
+    downstream: Annotated[
+        tuple[Downstream, ...],
+        Field(max_length=100),
+        _unique("name", "two downstream images have one name; give each a name of its own"),
+        _unique("image", "two downstream entries name one image; put all its workloads under one entry"),
+        _some("name at least one image that is built on the base"),
+    ]
+    gates: Annotated[
+        tuple[Gate, ...],
+        Field(max_length=1),
+        _some(
+            "no gate at all would deliver what nobody has looked at; leave gates out for the default, or list lineage"
+        ),
+    ] = (Gate(lineage=LineageGate()),)
     rollout: Rollout = Rollout()
-    suspend: bool = False
+    suspend: StrictBool = False
 
     @property
     def accept(self) -> Accept:
         return self.gates[0].lineage.accept
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = [item.name for item in self.downstream]
-        if len(set(names)) != len(names):
-            raise ValueError("two downstream images have one name; give each a name of its own")
-        images = [item.image for item in self.downstream]
-        if len(set(images)) != len(images):
-            raise ValueError("two downstream entries name one image; put all its workloads under one entry")
-        if self.base.image in images:
+    @field_validator("downstream")
+    @classmethod
+    def _not_its_own_base(cls, downstream: tuple[Downstream, ...], info: ValidationInfo) -> tuple[Downstream, ...]:
+        base = info.data.get("base")
+        if base is not None and base.image in {item.image for item in downstream}:
             raise ValueError("a downstream image is its own base; a tracker's output can't be its input")
-        return self
+        return downstream
 
 
 class Key(_Model):
@@ -243,12 +298,16 @@ def _spec(document: object) -> tuple[Spec | None, str]:
         return None, "; ".join(describe(error))
 
 
+_WORDS: Final = {"extra_forbidden": "unknown field; the server would drop it", "missing": "it has to be given"}
+"""Our words where pydantic's are those of a programmer."""
+
+
 def describe(error: ValidationError, root: str = "spec") -> list[str]:
     """One line for each thing that is wrong: where, and what."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         where = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+        lines.append(f"{where}: {_WORDS.get(item['type']) or item['msg'].removeprefix('Value error, ')}")
     return lines
 
 
@@ -256,8 +315,23 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     """What is wrong with a tracker file's object, unknown fields included; empty when it is right."""
     if document.get("kind") != KIND:
         return [f"kind: {document.get('kind')!r} is not {KIND}"]
+    found = _envelope_problems(document)
     try:
-        Spec.model_validate(document.get("spec"), extra="forbid")
+        # By the public names alone: the types' own spelling of a field is an unknown field to the server.
+        Spec.model_validate(document.get("spec"), extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
-        return describe(error)
-    return []
+        found += describe(error)
+    return found
+
+
+def _envelope_problems(document: Mapping[str, Any]) -> list[str]:
+    """What is wrong around the spec."""
+    found = []
+    if document.get("apiVersion") != API_VERSION:
+        found.append(f"apiVersion: {document.get('apiVersion')!r} is not {API_VERSION}")
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if not is_object_name(name):
+        found.append(f"metadata.name: {name!r} is not a name; it is lower case letters, digits, '-' and '.'")
+    known = {"apiVersion", "kind", "metadata", "spec", "status"}
+    return found + [f"{key}: {_WORDS['extra_forbidden']}" for key in document if key not in known]
