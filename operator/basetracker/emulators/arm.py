@@ -16,7 +16,7 @@ from aiohttp import web
 
 from basetracker.emulators.acr.registry import AzureRegistry
 from basetracker.emulators.entra import ACR, ARM, Entra
-from basetracker.emulators.identities import RP, Identity
+from basetracker.emulators.identities import ROLES, RP, Assignment, Identity
 from basetracker.emulators.server import RefusedError
 
 HOST = "management.azure.com"
@@ -130,6 +130,8 @@ class ResourceManager:
 
     async def _answer(self, identity: Identity, request: web.Request) -> web.Response:
         path = request.path.rstrip("/")
+        if path.lower() == "/subscriptions" and request.method == "GET":
+            return self._list_subscriptions(identity, request)
         collection = re.fullmatch(
             rf"/subscriptions/([^/]+)(/resourceGroups/[^/]+)?/providers/{RP}", path, re.IGNORECASE
         )
@@ -145,6 +147,20 @@ class ResourceManager:
                 registry = self._find(inner[1], inner[2])
                 return await endpoint.operation(Call(registry, names, request))
         raise arm_error(404, "InvalidResourceType", f"The resource type could not be found for '{path}'.")
+
+    def _list_subscriptions(self, identity: Identity, request: web.Request) -> web.Response:
+        """Like ARM: those in which the caller has a role anywhere."""
+        resource_id = f"/subscriptions/{self._subscription}"
+        whole = Assignment(ROLES["Reader"], resource_id)
+        seen = any(one.covers(resource_id) or whole.covers(one.scope) for one in identity.assignments)
+        shown = {
+            "id": resource_id,
+            "subscriptionId": self._subscription,
+            "tenantId": self._entra.tenant_id,
+            "displayName": "Emulated",
+            "state": "Enabled",
+        }
+        return self.page([shown] if seen else [], request)
 
     def _list_registries(self, identity: Identity, request: web.Request, subscription: str, group: str) -> web.Response:
         """Like ARM: shows those that the caller may read, and refuses nobody."""
