@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import SystemRandom
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from basetracker.adapters.kube import Json, Kube, path_of
-from basetracker.errors import BasetrackerError, ConflictError, UnavailableError
+from basetracker.errors import BasetrackerError, ConflictError, MissingError, UnavailableError
 from basetracker.ports import Clock
 
 _log = logging.getLogger(__name__)
@@ -165,6 +165,8 @@ class Lease:
         asked = self._clock.monotonic()
         try:
             self._lease = await self._kube.put(self._path, self._lease | {"spec": self._spec(self._lease["spec"])})
+        except MissingError:
+            self._lose("somebody has deleted it")
         except ConflictError:
             await self._look_again()
             return
@@ -181,7 +183,7 @@ class Lease:
         self._lease = await self._kube.put(self._path, self._lease | {"spec": self._spec(self._lease["spec"])})
         self._held_until = asked + self._terms.renew
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str) -> NoReturn:
         self._held_until, self._may_hold = float("-inf"), False
         raise LeadLostError(f"the Lease {self._namespace}/{self._name} is lost: {why}")
 

@@ -92,7 +92,7 @@ async def test_a_delivery_changes_the_image_and_the_marks_and_nothing_else(
     world: Any, workloads: ClusterWorkloads, make_deployment: Make, eventually: Eventually
 ) -> None:
     document = make_deployment(app=f"{REPOSITORY}:main@{OLD}", side="side:1")
-    document["metadata"]["annotations"] = {"team": "shop", "a.b/c~d": "x"}
+    document["metadata"]["annotations"] = {"team": "shop", "a.b/c": "x"}
     await world.create("deployments", document)
     workload = await settled(workloads, world, eventually)
     before = await world.get(*APPS)
