@@ -16,8 +16,12 @@ from basetracker.errors import InvalidError
 DOCKER_HUB: Final = "docker.io"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_TAG_WORDS: Final = "a tag is up to 128 letters, digits, '_', '.' and '-', and does not begin with '.' or '-'"
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_BARE_ID = re.compile(r"[0-9a-f]{64}")
+"""Docker takes it for an image's id, so it names no repository."""
+_LONGEST: Final = 500
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]{{1,5}}))?")
 
 
@@ -109,32 +113,42 @@ def parse_image(text: str) -> ImageRef:
     Raises:
         InvalidError: naming the part that is wrong and what it should look like.
     """
-    if not text or text != text.strip() or len(text) > 500:
+    if not text or text != text.strip() or len(text) > _LONGEST or _BARE_ID.fullmatch(text):
         raise InvalidError(f"{text[:60]!r} is not an image reference; write it as host/repository:tag")
     rest, at, digest_text = text.partition("@")
     digest = Digest(digest_text) if at else None
     head, slash, tail = rest.rpartition("/")
     name, colon, tag = tail.partition(":")
     if colon and not _TAG.fullmatch(tag):
-        raise InvalidError(f"{text!r} has the tag {tag!r}; a tag is up to 128 letters, digits, '_', '.' and '-'")
+        raise InvalidError(f"{text!r} has the tag {tag!r}; {_TAG_WORDS}")
     host, path = _split_host(f"{head}{slash}{name}")
-    if not _HOST.fullmatch(host):
-        raise InvalidError(f"{text!r} names the registry {host!r}, which is not a host name")
+    found = _HOST.fullmatch(host)
+    if not found:
+        raise InvalidError(
+            f"{text!r} names the registry {host!r}, which is not a host name; "
+            "write it like contoso.azurecr.io or localhost:5000, without https://"
+        )
+    if found["port"] and not 1 <= int(found["port"]) <= 65535:
+        raise InvalidError(f"{text!r} names the port {found['port']}; a port is a number from 1 to 65535")
     if not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
         raise InvalidError(
             f"{text!r} names the repository {path!r}; it is lower case letters and digits in parts set apart by '/'"
         )
-    return ImageRef(repository=Repository(host, path), tag=tag if colon else None, digest=digest)
+    return ImageRef(repository=_canonical(host, path), tag=tag if colon else None, digest=digest)
 
 
 def _split_host(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        host, path = first.lower(), rest
-    else:
-        host, path = DOCKER_HUB, name
+        return first, rest
+    return DOCKER_HUB, name
+
+
+def _canonical(host: str, path: str) -> Repository:
+    """The repository by its usual name; `host` is known to be ASCII, so lower case changes no other letter."""
+    host = host.lower()
     if host in {"index.docker.io", "registry-1.docker.io"}:
         host = DOCKER_HUB
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    return host, path
+    return Repository(host, path)
