@@ -1,7 +1,8 @@
 """Lineage: does an image contain a base, and how is that known?
 
 The answer is a verdict with the evidence, never a bare boolean. Layers are compared by diff_id, the digest of the
-uncompressed layer, so a layer that was compressed again is still the same. The history is compared too, since a base whose metadata alone changed has the same layers. Pure; the images were fetched by whoever asks.
+uncompressed layer, so a layer that was compressed again is still the same. The history is compared too, since a base
+whose metadata alone changed has the same layers. Pure; the images were fetched by whoever asks.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Lineage:
     @property
     def message(self) -> str:
         """The worst platform's finding in one sentence."""
-        worst = min(self.evidence, key=lambda item: item.verdict.rank)
-        return worst.message
+        worst = min(self.evidence, key=lambda item: item.verdict.rank, default=None)
+        return worst.message if worst is not None else "the image has no platform that could be compared"
 
 
 def judge(image: Image, base: Image, *, earlier: Iterable[Image] = (), claims: Sequence[Claim] = ()) -> Lineage:
@@ -96,14 +97,11 @@ def judge(image: Image, base: Image, *, earlier: Iterable[Image] = (), claims: S
     """
     others = tuple(other for other in earlier if other.digest != base.digest)
     if image.digest == base.digest:
-        message = "the image is the base itself, nothing was built on it"
-        evidence = tuple(
-            Evidence(platform=one.platform, verdict=Verdict.REFUTED, message=message) for one in image.platforms
-        )
+        evidence = tuple(_itself(one) for one in image.platforms)
     else:
         evidence = tuple(_with_claims(_compare(one, base, others), one, base, claims) for one in image.platforms)
-    worst = min(evidence, key=lambda item: item.verdict.rank)
-    return Lineage(image=image.digest, base=base.digest, verdict=worst.verdict, evidence=evidence)
+    verdict = min((item.verdict for item in evidence), key=lambda item: item.rank, default=Verdict.UNKNOWN)
+    return Lineage(image=image.digest, base=base.digest, verdict=verdict, evidence=evidence)
 
 
 def contains_layers(image: PlatformImage, base: PlatformImage) -> bool:
@@ -126,6 +124,8 @@ def _compare(one: PlatformImage, base: Image, earlier: Sequence[Image]) -> Evide
     if target is None:
         offered = ", ".join(sorted(str(item.platform) for item in base.platforms)) or "none"
         return found(Verdict.REFUTED, f"the base has no image for {one.platform}; it is there for {offered}")
+    if one.digest == target.digest:
+        return _itself(one)
     if not target.diff_ids:
         return found(Verdict.UNKNOWN, f"the base has no layers for {one.platform}, so nothing can be compared")
     former = _earlier_contained(one, target, earlier)
@@ -148,7 +148,21 @@ def _compare(one: PlatformImage, base: Image, earlier: Sequence[Image]) -> Evide
             Verdict.REFUTED,
             f"it is built on the earlier base {former.short}, which begins with the same layers",
         )
-    return found(Verdict.PROVEN, f"its first {len(target.diff_ids)} layers for {one.platform} are the base's")
+    twin = _twin(one, target, earlier)
+    if twin is not None:
+        return found(
+            Verdict.UNKNOWN,
+            f"the layers for {one.platform} begin with the base's, but the earlier base {twin.short} has the same ones, "
+            "and without history in the image the two can't be told apart",
+        )
+    count = len(target.diff_ids)
+    layers = "first layer" if count == 1 else f"first {count} layers"
+    return found(Verdict.PROVEN, f"its {layers} for {one.platform} {'is' if count == 1 else 'are'} the base's")
+
+
+def _itself(one: PlatformImage) -> Evidence:
+    message = "the image is the base itself, nothing was built on it"
+    return Evidence(platform=one.platform, verdict=Verdict.REFUTED, message=message)
 
 
 def _differing(one: PlatformImage, target: PlatformImage, base: Image, former: Digest | None) -> Evidence:
@@ -181,7 +195,7 @@ def _earlier_contained(one: PlatformImage, target: PlatformImage, earlier: Seque
         if _is_same(former, target):
             continue
         current_fits = contains_layers(one, target) and contains_history(one, target)
-        if not current_fits or _is_longer(former, target):
+        if not current_fits or _is_longer(former, target, by_history=bool(one.history)):
             return other.digest
     return None
 
@@ -194,14 +208,28 @@ def _is_same(former: PlatformImage, target: PlatformImage) -> bool:
     )
 
 
-def _is_longer(former: PlatformImage, target: PlatformImage) -> bool:
+def _twin(one: PlatformImage, target: PlatformImage, earlier: Sequence[Image]) -> Digest | None:
+    """The earlier base that differs from the current one in metadata only, when the image has no history to tell."""
+    if one.history:
+        return None
+    for other in earlier:
+        former = _for_platform(other, one.platform)
+        if former is not None and former.diff_ids == target.diff_ids and not _is_same(former, target):
+            return other.digest
+    return None
+
+
+def _is_longer(former: PlatformImage, target: PlatformImage, *, by_history: bool) -> bool:
     if len(former.diff_ids) != len(target.diff_ids):
         return len(former.diff_ids) > len(target.diff_ids)
-    return len(former.history) > len(target.history)
+    return by_history and len(former.history) > len(target.history)
 
 
 def _for_platform(image: Image, platform: Platform) -> PlatformImage | None:
-    return next((one for one in image.platforms if one.platform.matches(platform)), None)
+    """The image that a build for this platform takes from an index; the first of several that are as near."""
+    distances = ((platform.distance(one.platform), one) for one in image.platforms)
+    usable = [(distance, one) for distance, one in distances if distance is not None]
+    return min(usable, key=lambda item: item[0])[1] if usable else None
 
 
 def _first_difference(left: Sequence[object], right: Sequence[object]) -> int:
@@ -216,20 +244,19 @@ def _with_claims(found: Evidence, one: PlatformImage, base: Image, claims: Seque
     """Claims decide only where the layers leave it open; they never outweigh what the layers show."""
     if found.verdict is not Verdict.UNKNOWN:
         return found
-    accepted = {str(base.digest)} | {str(item.digest) for item in base.platforms}
-    said = one.annotations.get(BASE_DIGEST)
-    if said in accepted:
+    target = _for_platform(base, one.platform)
+    accepted = {base.digest, *(item.digest for item in base.platforms if item is target)}
+    said = one.annotations.get(BASE_DIGEST, "")
+    if said in {str(digest) for digest in accepted}:
         return _claimed(found, ClaimSource.ANNOTATION)
     for claim in claims:
-        if str(claim.base) in accepted:
+        if claim.base in accepted:
             return _claimed(found, claim.source)
-    if said and one.annotations.get(BASE_NAME):
-        name = one.annotations[BASE_NAME]
-        return Evidence(
-            platform=found.platform,
-            verdict=Verdict.UNKNOWN,
-            message=f"{found.message}; its annotation names {name[:120]} at {said[7:19]} as its base",
-        )
+    if said:
+        # Quoted: it is another's text, and goes into a status.
+        name = one.annotations.get(BASE_NAME, "a base")[:120]
+        message = f"{found.message}; its annotation names {name!r} at {said[:19]!r} as its base"
+        return Evidence(platform=found.platform, verdict=Verdict.UNKNOWN, message=message)
     return found
 
 
