@@ -7,8 +7,10 @@ Doesn't fetch anything and doesn't trust a digest: whoever fetched the bytes has
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from basetracker.errors import InvalidError
@@ -24,6 +26,11 @@ MANIFEST_TYPES: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
 BASE_NAME: Final = "org.opencontainers.image.base.name"
+
+_TIME = re.compile(
+    r"(?P<second>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
+    r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +55,14 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """True for the entries that BuildKit adds beside the images; they run nowhere."""
-        if self.annotations.get("vnd.docker.reference.type") == "attestation-manifest":
+        """True for the entries that BuildKit adds beside the images; they run nowhere.
+
+        The annotation alone isn't believed: a runtime doesn't look at it and would run an entry that has a platform.
+        """
+        if self.platform is not None and "unknown" in {self.platform.os, self.platform.architecture}:
             return True
-        return self.platform is not None and not self.platform.is_known
+        annotated = self.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+        return annotated and self.platform is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +113,21 @@ def parse_manifest(content: bytes, media_type: str = "") -> Index | Manifest:
     kind = str(document.get("mediaType") or media_type.partition(";")[0].strip())
     if document.get("schemaVersion") == 1:
         raise InvalidError("the manifest is of the old schema 1; build and push the image again with a current builder")
-    if kind in {OCI_INDEX, DOCKER_LIST} or (not kind and "manifests" in document):
-        return Index(
-            entries=tuple(_descriptor(entry, "the index") for entry in _list(document, "manifests", "the index")),
-            annotations=_strings(document.get("annotations")),
+    if "manifests" in document and ("config" in document or "layers" in document):
+        raise InvalidError(
+            "the manifest is an index and an image at once, which no runtime takes; push the image again"
         )
+    if kind in {OCI_INDEX, DOCKER_LIST} or (not kind and "manifests" in document):
+        return _index(document)
     if kind in {OCI_MANIFEST, DOCKER_MANIFEST} or (not kind and "config" in document):
         return Manifest(
             config=_descriptor(document.get("config"), "the manifest"),
             layers=tuple(_descriptor(layer, "the manifest") for layer in _list(document, "layers", "the manifest")),
             annotations=_strings(document.get("annotations")),
         )
-    raise InvalidError(f"the manifest has the media type {kind[:80]!r}, which is not that of an image")
+    raise InvalidError(
+        f"the manifest has the media type {kind[:80]!r}, which is not that of an image; name a tag of an image"
+    )
 
 
 def parse_config(content: bytes) -> Config:
@@ -126,22 +140,34 @@ def parse_config(content: bytes) -> Config:
     rootfs = document.get("rootfs")
     if not isinstance(rootfs, dict):
         raise InvalidError("the image configuration has no rootfs; it is an artifact, not an image")
+    where = "the image configuration"
+    settings = document.get("config")
     return Config(
-        platform=Platform(
-            os=str(document.get("os") or ""),
-            architecture=str(document.get("architecture") or ""),
-            variant=str(document.get("variant") or ""),
-            os_version=str(document.get("os.version") or ""),
+        platform=_platform(document),
+        diff_ids=tuple(str(_digest(diff_id, where)) for diff_id in _list(rootfs, "diff_ids", where)),
+        history=tuple(
+            _history(entry) for entry in (_list(document, "history", where) if document.get("history") else ())
         ),
-        diff_ids=tuple(str(Digest(str(diff_id))) for diff_id in _list(rootfs, "diff_ids", "the image configuration")),
-        history=tuple(_history(entry) for entry in document.get("history") or () if isinstance(entry, dict)),
-        labels=_strings((document.get("config") or {}).get("Labels")),
+        labels=_strings(settings.get("Labels")) if isinstance(settings, dict) else {},
     )
 
 
-def _history(entry: Mapping[str, Any]) -> HistoryEntry:
+def _index(document: Mapping[str, Any]) -> Index:
+    entries = tuple(_descriptor(entry, "the index") for entry in _list(document, "manifests", "the index"))
+    nested = next((entry for entry in entries if entry.media_type in {OCI_INDEX, DOCKER_LIST}), None)
+    if nested is not None:
+        # A runtime may look into it, so what is in there can't be passed over.
+        raise InvalidError(
+            f"the index holds another index, {nested.digest.short}; push an index that names the images themselves"
+        )
+    return Index(entries=entries, annotations=_strings(document.get("annotations")))
+
+
+def _history(entry: object) -> HistoryEntry:
+    if not isinstance(entry, dict):
+        raise InvalidError("the image configuration has a history entry that is no object; push the image again")
     return HistoryEntry(
-        created=str(entry.get("created") or ""),
+        created=_instant(str(entry.get("created") or "")),
         created_by=str(entry.get("created_by") or ""),
         comment=str(entry.get("comment") or ""),
         empty_layer=bool(entry.get("empty_layer")),
@@ -149,17 +175,39 @@ def _history(entry: Mapping[str, Any]) -> HistoryEntry:
 
 
 def _descriptor(entry: object, where: str) -> Descriptor:
-    if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
-        raise InvalidError(f"{where} has an entry without a digest")
+    if not isinstance(entry, dict):
+        raise InvalidError(f"{where} has an entry without a digest; push the image again")
     platform = entry.get("platform")
     size = entry.get("size")
     return Descriptor(
-        digest=Digest(entry["digest"]),
+        digest=_digest(entry.get("digest"), where),
         media_type=str(entry.get("mediaType") or ""),
         size=size if isinstance(size, int) and size >= 0 else 0,
         platform=_platform(platform) if isinstance(platform, dict) else None,
         annotations=_strings(entry.get("annotations")),
     )
+
+
+def _instant(text: str) -> str:
+    """A time in one spelling: builders that copy a base's history drop trailing zeros and write UTC as `Z`."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return text
+    try:
+        second = datetime.fromisoformat(found["second"] + found["zone"].replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    if second.year == 1:
+        return ""  # what Go writes for no time
+    fraction = (found["fraction"] or "").rstrip("0")
+    return second.replace(tzinfo=None).isoformat() + (f".{fraction}" if fraction else "") + "Z"
+
+
+def _digest(value: object, where: str) -> Digest:
+    try:
+        return Digest(str(value))
+    except InvalidError as error:
+        raise InvalidError(f"{where} has {str(value)[:90]!r} for a digest; push the image again") from error
 
 
 def _platform(entry: Mapping[str, Any]) -> Platform:
