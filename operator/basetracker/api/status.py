@@ -9,7 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State, WorkloadState
@@ -22,7 +30,16 @@ HISTORY_LIMIT = 20
 
 def format_time(time: datetime) -> str:
     """`time` as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime: it writes a year before 1000 without its zeros, which nobody reads.
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def _whole_seconds(time: datetime) -> datetime:
+    """`time` as it will be read back, so that what was computed and what was stored compare as equal."""
+    try:
+        return time.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError("the time is outside of the calendar") from error
 
 
 def _digest(value: object) -> Digest:
@@ -34,7 +51,7 @@ def _digest(value: object) -> Digest:
         raise ValueError(str(error)) from error
 
 
-Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str)]
+Time = Annotated[AwareDatetime, AfterValidator(_whole_seconds), PlainSerializer(format_time, return_type=str)]
 StoredDigest = Annotated[Digest, BeforeValidator(_digest), PlainSerializer(str, return_type=str)]
 
 
@@ -208,19 +225,24 @@ class Status(_Model):
         return next((item for item in self.downstream if item.name == name), None)
 
     def document(self) -> dict[str, Any]:
-        """The status as it is stored."""
-        return {key: value for key, value in _filled(self.model_dump(mode="json", by_alias=True)).items() if value}
+        """The status as it is stored: without what is absent or empty, but where a field has to be given."""
+        return {key: value for key, value in _kept(self, self.model_dump(mode="json", by_alias=True)).items() if value}
 
 
-def _filled(document: dict[str, Any]) -> dict[str, Any]:
-    """`document` without what is absent or empty; numbers and booleans stay."""
-    kept = {key: _filled_value(value) for key, value in document.items()}
-    return {key: value for key, value in kept.items() if value not in (None, "", [], {})}
+def _kept(model: BaseModel, dumped: dict[str, Any]) -> dict[str, Any]:
+    """`dumped`, which is `model` written out, without optional fields that are empty; numbers and booleans stay."""
+    kept = {}
+    for name, field in type(model).model_fields.items():
+        key = field.serialization_alias or name
+        value = _kept_value(getattr(model, name), dumped[key])
+        if field.is_required() or value not in (None, "", [], {}):
+            kept[key] = value
+    return kept
 
 
-def _filled_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _filled(value)
-    if isinstance(value, list):
-        return [_filled_value(item) for item in value]
-    return value
+def _kept_value(value: object, dumped: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _kept(value, dumped)
+    if isinstance(value, tuple):
+        return [_kept_value(item, written) for item, written in zip(value, dumped, strict=True)]
+    return dumped
