@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -20,7 +20,7 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"{text[:40]!r} is not a duration; write it like 5m, 1h30m or 90s")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds > timedelta(days=3660).total_seconds():
-        raise ValueError(f"{text[:40]!r} is longer than ten years")
+        raise ValueError(f"{text[:40]!r} is longer than ten years; write it like 5m, 1h30m or 90s")
     return timedelta(seconds=seconds)
 
 
