@@ -29,31 +29,41 @@ def conditions_of(
     is_plan = tracker.spec is not None and tracker.spec.rollout.mode is Mode.PLAN
     if tracker.spec is None:
         found.append((ConditionType.STALLED, "True", "InvalidSpec", tracker.problem))
+    elif is_plan:
+        pass  # it only looks and reports, so nothing is under way and nothing waits for a person
     elif any(step.state.needs_person for step in steps):
         found.append((ConditionType.STALLED, "True", *_told(seen, steps, _stalled)))
-    elif not is_plan and any(step.state not in _IN_ORDER for step in steps):
+    elif any(step.state not in _IN_ORDER for step in steps):
         found.append((ConditionType.RECONCILING, "True", *_told(seen, steps, _moving)))
-    triggered = sorted(
-        {str(item.build.facts.ref) for item in seen if item.build.facts is not None and item.build.facts.base_trigger}
-    )
-    if triggered:
-        message = (
-            f"ACR's own base image trigger is on for {', '.join(triggered)}: each base push starts a run of its own there; "
-            "switch it off with az acr task update --base-image-trigger-enabled false"
-        )
+    message = _triggers(tracker, seen)
+    if message:
         found.append((ConditionType.TRIGGER_ENABLED, "True", "BaseImageTriggerEnabled", message))
     return tuple(_kept(tracker, kind, status, reason, message, now) for kind, status, reason, message in found)
+
+
+def _triggers(tracker: Tracker, seen: Sequence[ImageSeen]) -> str:
+    """What is said of tasks whose own trigger is on; what was said before, while a task can't be read or isn't asked."""
+    facts = [item.build.facts for item in seen if item.spec.build is not None]
+    before = next((item for item in tracker.status.conditions if item.type is ConditionType.TRIGGER_ENABLED), None)
+    if before is not None and None in facts:
+        return before.message
+    triggered = sorted({str(one.ref) for one in facts if one is not None and one.base_trigger})
+    if not triggered:
+        return ""
+    return (
+        f"ACR's own base image trigger is on for {', '.join(triggered)}: each base push starts a run of its own there; "
+        "switch it off with az acr task update --base-image-trigger-enabled false"
+    )
 
 
 def _ready(tracker: Tracker, seen: Sequence[ImageSeen], steps: Sequence[Step]) -> tuple[ConditionType, str, str, str]:
     if tracker.spec is None:
         return ConditionType.READY, "False", "InvalidSpec", tracker.problem
     urgent = [step for step in steps if step.state not in _IN_ORDER]
-    if tracker.spec.rollout.mode is Mode.PLAN and not any(step.state.needs_person for step in urgent):
-        reason, message = ("Planned", _told(seen, steps, _any)[1]) if urgent else _settled(steps)
-        return ConditionType.READY, "True", reason, message
     if not urgent:
         return ConditionType.READY, "True", *_settled(steps)
+    if tracker.spec.rollout.mode is Mode.PLAN:
+        return ConditionType.READY, "True", "Planned", _told(seen, steps, _any)[1]
     unsure = all(step.state is State.UNKNOWN for step in urgent)
     return ConditionType.READY, "Unknown" if unsure else "False", *_told(seen, steps, _any)
 

@@ -19,8 +19,7 @@ def lineage_gate(found: Lineage | Problem | None, accept: Accept) -> GateStatus:
     if found is None:
         return GateStatus(name=LINEAGE, verdict=GateVerdict.PENDING, reason="NotRead", message="not read yet")
     if isinstance(found, Problem):
-        heals = found.kind is ProblemKind.UNAVAILABLE
-        verdict = GateVerdict.PENDING if heals else GateVerdict.FAIL
+        verdict = GateVerdict.PENDING if is_down(found) else GateVerdict.FAIL
         return GateStatus(name=LINEAGE, verdict=verdict, reason=str(found.kind), message=found.message)
     verdict = GateVerdict.PASS if is_accepted(found, accept) else GateVerdict.FAIL
     return GateStatus(name=LINEAGE, verdict=verdict, reason=str(found.verdict), message=found.message)
@@ -33,6 +32,11 @@ def is_accepted(found: Lineage | Problem | None, accept: Accept) -> bool:
     if accept is Accept.CLAIMED:
         return found.verdict in {Verdict.PROVEN, Verdict.CLAIMED}
     return found.verdict is Verdict.PROVEN
+
+
+def is_down(found: Lineage | Problem | None) -> bool:
+    """Whether the registry couldn't be asked, which says nothing about the image."""
+    return isinstance(found, Problem) and found.kind is ProblemKind.UNAVAILABLE
 
 
 def passes(gates: tuple[GateStatus, ...]) -> bool:

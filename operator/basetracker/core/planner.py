@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from basetracker.api.names import Reason, State
+from basetracker.api.names import Reason, State, WorkloadState
 from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
 from basetracker.core.observed import Observed
@@ -41,10 +41,14 @@ def decide(observed: Observed) -> Decision:
 
 
 def _within_budget(steps: list[Step], situations: tuple[Situation, ...], spec: Spec) -> tuple[Step, ...]:
-    """The steps with only those deliveries that `maxConcurrent` allows, and none while a rollout is stuck."""
-    rolling = {row.place for item in situations for row in item.rows if row.reason is Reason.ROLLOUT_PROGRESSING}
-    stuck = [row for item in situations for row in item.rows if row.reason is Reason.ROLLOUT_STUCK]
-    hold = f"waits, since {stuck[0].status.kind} {stuck[0].status.name} is stuck" if stuck else ""
+    """The steps with only those deliveries that `maxConcurrent` allows, and none while a rollout is stuck.
+
+    A rollout counts until it ends, also one of an earlier digest; a stuck one holds all but what replaces it.
+    """
+    rows = [row for item in situations for row in item.rows]
+    rolling = {row.place for row in rows if row.is_rolling}
+    stuck = [row.status for row in rows if row.status.state is WorkloadState.STUCK and not row.needs_delivery]
+    hold = f"validated, but waits until {stuck[0].kind} {stuck[0].name}, which is stuck, is healthy" if stuck else ""
     kept: list[Step] = []
     for step in steps:
         actions: list[Action] = []

@@ -23,6 +23,8 @@ class Row:
     workload: Workload | None = None
     container: Container | None = None
     needs_delivery: bool = False
+    is_rolling: bool = False
+    """Whether a rollout goes on there, even if another digest comes next."""
     wake: datetime | None = None
 
     @property
@@ -36,6 +38,12 @@ def is_complete(workload: Workload) -> bool:
     if seen.observed_generation < seen.generation:
         return False
     return seen.updated >= seen.desired and seen.total <= seen.updated and seen.available >= seen.desired
+
+
+def is_delivered(workload: Workload, container: Container, tracker: str) -> bool:
+    """Whether what the container runs was put there by this tracker."""
+    mark = workload.delivered.get(container.name)
+    return mark is not None and mark.tracker == tracker and mark.image == container.image
 
 
 def rollout_state(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from basetracker.api.names import Reason, State, WorkloadState
@@ -16,6 +16,7 @@ from basetracker.core.rollout import (
     delivered_digest,
     image_of,
     is_complete,
+    is_delivered,
     previous_digest,
     rollout_state,
     tag_difference,
@@ -110,20 +111,11 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
 
 
 def _needing(scene: _Scene, workload: Workload, container: Container, runs: Digest | None) -> Row:
-    return Row(
-        status=WorkloadStatus(
-            kind=workload.kind,
-            name=workload.name,
-            container=container.name,
-            digest=runs,
-            previous_digest=previous_digest(workload, container, scene.row_before(workload, container)),
-            state=WorkloadState.PROGRESSING,
-        ),
+    return replace(
+        _settled(scene, workload, container, runs),
         state=State.ROLLING_OUT,
         reason=Reason.DELIVERING,
         message=f"{workload.kind} {workload.name} gets the validated digest",
-        workload=workload,
-        container=container,
         needs_delivery=True,
     )
 
@@ -164,17 +156,26 @@ def _rolling(scene: _Scene, workload: Workload, container: Container, digest: Di
         message=outcome[2],
         workload=workload,
         container=container,
+        is_rolling=state is WorkloadState.PROGRESSING,
         wake=wake,
     )
 
 
 def _settled(scene: _Scene, workload: Workload, container: Container, runs: Digest | None) -> Row:
-    """A container that needs nothing now: it runs something current, or there is nothing to deliver yet."""
+    """A container that needs nothing now: it runs something current, or there is nothing to deliver yet.
+
+    What we delivered before is still followed, since its rollout counts; anybody else's is theirs to follow.
+    """
     before = scene.row_before(workload, container)
-    same = before if before is not None and before.digest == runs else None
-    state = WorkloadState.HEALTHY if is_complete(workload) else WorkloadState.PROGRESSING
-    if same is not None and same.state in {WorkloadState.HEALTHY, WorkloadState.STUCK}:
-        state = same.state
+    is_ours = runs is not None and is_delivered(workload, container, scene.observed.tracker.key.name)
+    if runs is not None and is_ours:
+        deadline = scene.spec.rollout.progress_deadline
+        state, since = rollout_state(workload, before, runs, deadline, scene.observed.now)
+    else:
+        same = before if before is not None and before.digest == runs else None
+        was_healthy = same is not None and same.state is WorkloadState.HEALTHY
+        state = WorkloadState.HEALTHY if was_healthy or is_complete(workload) else WorkloadState.PROGRESSING
+        since = same.since if same and same.since and same.state is state else scene.observed.now
     return Row(
         status=WorkloadStatus(
             kind=workload.kind,
@@ -183,13 +184,14 @@ def _settled(scene: _Scene, workload: Workload, container: Container, runs: Dige
             digest=runs,
             previous_digest=previous_digest(workload, container, before),
             state=state,
-            since=same.since if same and same.since and same.state is state else scene.observed.now,
+            since=since,
         ),
         state=State.CURRENT,
         reason=Reason.CURRENT,
         message=f"{workload.kind} {workload.name} runs a digest that contains the base",
         workload=workload,
         container=container,
+        is_rolling=is_ours and state is WorkloadState.PROGRESSING,
     )
 
 
@@ -198,9 +200,11 @@ def _held(scene: _Scene, workload: Workload, container: Container, reason: Reaso
     row = _settled(scene, workload, container, image.digest if image else None)
     before = scene.row_before(workload, container)
     status = row.status
-    if reason is Reason.OVERRIDDEN and before is not None and scene.validated is not None:
-        # The record of what was delivered is what tells an override from a container never delivered to.
-        status = status.model_copy(update={"digest": scene.validated.digest, "since": before.since})
+    if reason is Reason.OVERRIDDEN and scene.validated is not None:
+        # The record of what was delivered is what tells an override from a container never delivered to. How far that
+        # delivery came stays with it: one that was stuck isn't tried elsewhere because somebody undid it here.
+        kept = before if before is not None and before.digest == scene.validated.digest else status
+        status = status.model_copy(update={"digest": scene.validated.digest, "state": kept.state, "since": kept.since})
     return Row(
         status=status,
         state=State.BLOCKED,
@@ -241,6 +245,7 @@ def _problem_rows(scene: _Scene, seen: TargetSeen, problem: Problem) -> tuple[Ro
             state=State.UNKNOWN if heals else State.BLOCKED,
             reason=Reason.CLUSTER_UNAVAILABLE if heals else Reason.ACCESS_DENIED,
             message=problem.message,
+            is_rolling=status.digest is not None and status.state is WorkloadState.PROGRESSING,
             wake=scene.observed.now + scene.observed.run_interval * 3,
         )
         for status in kept or [unread]

@@ -16,7 +16,7 @@ from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import CancelRun, StartBuild, Step
 from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, live_run
 from basetracker.core.deliveries import delivery_step
-from basetracker.core.gating import pends
+from basetracker.core.gating import is_down, pends
 from basetracker.core.observed import Observed, Problem, ProblemKind, TagSeen
 from basetracker.core.situation import Situation
 
@@ -63,8 +63,6 @@ def base_unseen(case: Case) -> Step | None:
 
 
 def tag_unseen(case: Case) -> Step | None:
-    if case.situation.build is not None and case.situation.build.state.is_live:
-        return None
     tag = case.situation.seen.tag
     return _unseen(tag, f"image {case.situation.seen.spec.image}", Reason.IMAGE_NOT_FOUND, Reason.REGISTRY_UNAVAILABLE)
 
@@ -122,6 +120,7 @@ def result_without_output(case: Case) -> Step | None:
         or record is None
         or record.state is not BuildState.SUCCEEDED
         or record.digest is not None
+        or is_down(case.situation.latest)
     ):
         return None
     message = (

@@ -11,10 +11,10 @@ from datetime import datetime
 
 from basetracker.api.names import BuildState, HistoryEvent, State
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
-from basetracker.api.tracker import Spec
+from basetracker.api.tracker import Spec, Tracker
 from basetracker.core.builds import followed
-from basetracker.core.gating import lineage_gate, passes
-from basetracker.core.observed import ImageSeen, Observed, Problem, ProblemKind
+from basetracker.core.gating import is_down, lineage_gate, passes
+from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
 from basetracker.oci.lineage import Lineage, Verdict
@@ -73,14 +73,17 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
 
 
 def is_asked_again(observed: Observed) -> bool:
-    """Whether a person asks by annotation, or has changed the spec, since the last turn."""
+    """Whether a person asks for a fresh round of attempts, or has changed the spec, since the last turn.
+
+    A resume doesn't count: it may stay unhandled for many turns, and each of them would start a build anew.
+    """
     tracker = observed.tracker
-    handled = tracker.status.last_handled
-    return (
-        (tracker.requested_at != handled.requested_at)
-        or (tracker.resume != handled.resume)
-        or tracker.generation != tracker.status.observed_generation
-    )
+    return tracker.requested_at != tracker.status.last_handled.requested_at or is_respecified(tracker)
+
+
+def is_respecified(tracker: Tracker) -> bool:
+    """Whether the status was written for another spec."""
+    return tracker.generation != tracker.status.observed_generation
 
 
 def _build(
@@ -128,7 +131,7 @@ def _validation(
     if base is None or base.digest is None:
         return None, before.gates if before else (), kept
     choices = _choices(seen, before, build, base.digest, observed)
-    answers = [(digest, _answers(seen, before, digest, base.digest, spec)) for digest in choices]
+    answers = [(digest, _answers(seen, before, digest, base.digest, observed, spec)) for digest in choices]
     for digest, gates in answers:
         if passes(gates):
             if kept is not None and kept.digest == digest and kept.base_digest == base.digest:
@@ -154,10 +157,17 @@ def _choices(
     remembered = remembered_digest(observed, seen.spec.name, base)
     if remembered is not None:
         choices.append(remembered)
-    is_building = build is not None and build.state.is_live
-    if seen.tag.digest is not None and not is_building:
+    if seen.tag.digest is not None and not _is_tag_open(build, base):
         choices.append(seen.tag.digest)
     return list(dict.fromkeys(choices))
+
+
+def _is_tag_open(build: BuildStatus | None, base: Digest) -> bool:
+    """Whether what the tag points to says nothing: a run goes on, or one for this base has made nothing."""
+    if build is None:
+        return False
+    is_empty = build.state is BuildState.SUCCEEDED and build.base_digest == base and build.digest is None
+    return build.state.is_live or is_empty
 
 
 def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Digest | None:
@@ -169,13 +179,14 @@ def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Dige
 
 
 def _answers(
-    seen: ImageSeen, before: DownstreamStatus | None, digest: Digest, base: Digest, spec: Spec
+    seen: ImageSeen, before: DownstreamStatus | None, digest: Digest, base: Digest, observed: Observed, spec: Spec
 ) -> tuple[GateStatus, ...]:
     """The gates' answers about the digest; what passed before stays passed while the registry can't be asked."""
     found = seen.lineages.get(digest)
     kept = before.validated if before else None
     is_kept = kept is not None and kept.digest == digest and kept.base_digest == base
-    unreadable = found is None or (isinstance(found, Problem) and found.kind is ProblemKind.UNAVAILABLE)
+    # With another spec it may be another image of the same name: its digest has to be seen there first.
+    unreadable = found is None or (is_down(found) and not is_respecified(observed.tracker))
     if before is not None and is_kept and unreadable and passes(before.gates):
         return before.gates
     return (lineage_gate(found, spec.accept),)

@@ -27,7 +27,7 @@ from basetracker.core.history import entries_between
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision
 from basetracker.core.rollout import Row, image_of
-from basetracker.core.situation import Situation, stale_since
+from basetracker.core.situation import Situation, is_respecified, stale_since
 from basetracker.oci.lineage import Lineage
 
 
@@ -63,7 +63,10 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
 
 
 def with_intents(observed: Observed, decision: Decision, actions: Iterable[StartBuild]) -> Status:
-    """The stored status with the intent to start these builds, to be written before any of the calls."""
+    """The stored status with the intent to start these builds, to be written before any of the calls.
+
+    Nothing else of it changes: what this turn has seen is told when it ends, or by the next one if it doesn't.
+    """
     rows = {item.name: item for item in observed.tracker.status.downstream}
     for step, situation in zip(decision.plan.steps, decision.situations, strict=True):
         rows.setdefault(situation.seen.spec.name, _after(step, situation, [], observed)[1])
@@ -77,14 +80,15 @@ def with_intents(observed: Observed, decision: Decision, actions: Iterable[Start
             requested_at=observed.now,
         )
         rows[action.downstream] = rows[action.downstream].model_copy(update={"build": intent})
-    return observed.tracker.status.model_copy(update={"base": _base(observed), "downstream": tuple(rows.values())})
+    return observed.tracker.status.model_copy(update={"downstream": tuple(rows.values())})
 
 
 def _base(observed: Observed) -> BaseStatus | None:
     digest = observed.base.digest
     before = observed.tracker.status.base
     if digest is None:
-        return before
+        # Without a look, and under another spec, it may be the digest of another base image.
+        return None if observed.tracker.spec is not None and is_respecified(observed.tracker) else before
     since = before.since if before is not None and before.digest == digest else observed.now
     return BaseStatus(digest=digest, short_digest=digest.short, since=since)
 
@@ -162,8 +166,8 @@ def _step_after(step: Step, outcome: Outcome) -> Step:
             if step.reason is not Reason.DELIVERING:
                 return step
             return replace(step, reason=Reason.ROLLOUT_PROGRESSING, message=f"{name} is rolling out")
-        if outcome.temporary or (outcome.wait is not None and not outcome.denied):
-            return replace(step, message=f"{name}: {outcome.error}; it is tried again")
+        if outcome.temporary or outcome.unknown or (outcome.wait is not None and not outcome.denied):
+            return replace(step, message=f"{name}: {outcome.error}; it is looked at again")
         reason = Reason.ACCESS_DENIED if outcome.denied else Reason.DELIVERY_REFUSED
         return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}")
     if isinstance(outcome.action, StartBuild):
@@ -193,9 +197,16 @@ def _build_step_after(step: Step, outcome: Outcome) -> Step:
 def _handled(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) -> LastHandled:
     """A resume is handled once nothing that it frees still waits for its turn."""
     before = observed.tracker.status.last_handled
-    done = {item.action.key for item in outcomes if item.workload is not None}
-    waiting = any(row.needs_delivery for item in decision.situations for row in item.rows) and not all(
-        action.key in done for action in decision.plan.actions if isinstance(action, Deliver)
+    done = {
+        (item.action.workload.kind, item.action.workload.name, change.container)
+        for item in outcomes
+        if isinstance(item.action, Deliver) and item.workload is not None
+        for change in item.action.containers
+    }
+    waiting = any(
+        row.needs_delivery and (*row.place, row.status.container) not in done
+        for item in decision.situations
+        for row in item.rows
     )
     held = waiting and observed.tracker.resume != before.resume
     return LastHandled(

@@ -15,7 +15,6 @@ from weakref import WeakValueDictionary
 from basetracker.api.tracker import Tracker
 from basetracker.core.actions import Action, CancelRun, Deliver, Outcome, StartBuild
 from basetracker.core.builds import BUSY_WAIT, REFUSED_WAIT, existing_run, live_run
-from basetracker.core.observed import TaskRef
 from basetracker.engine.observe import AT_ONCE, look
 from basetracker.engine.world import World
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, UnavailableError, UnknownOutcomeError
@@ -35,7 +34,7 @@ class Actor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._locks: WeakValueDictionary[TaskRef, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def act(self, tracker: Tracker, actions: Iterable[Action]) -> tuple[Outcome, ...]:
         """The outcome of each action, in their order.
@@ -48,9 +47,17 @@ class Actor:
             grouped[type(action)].append(action)
         ended = [await self._cancel(action) for action in grouped[CancelRun] if isinstance(action, CancelRun)]
         starts = [action for action in grouped[StartBuild] if isinstance(action, StartBuild)]
-        started = await asyncio.gather(*(self._start(tracker, action) for action in starts))
+        started = await self._start_all(tracker, starts)
         delivered = [await self._deliver(action) for action in grouped[Deliver] if isinstance(action, Deliver)]
         return (*ended, *started, *delivered)
+
+    async def _start_all(self, tracker: Tracker, starts: Iterable[StartBuild]) -> list[Outcome]:
+        """All at once; none goes on behind the turn's back when another one ends it."""
+        found = await asyncio.gather(*(self._start(tracker, action) for action in starts), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return [one for one in found if isinstance(one, Outcome)]
 
     def _must_lead(self) -> None:
         if not self._world.lead.is_held():
@@ -65,7 +72,8 @@ class Actor:
         return Outcome(action=action)
 
     async def _start(self, tracker: Tracker, action: StartBuild) -> Outcome:
-        lock = self._locks.setdefault(action.task, asyncio.Lock())
+        # ARM's names don't tell upper from lower case, and two trackers may spell one task differently.
+        lock = self._locks.setdefault(f"{action.task.registry}/{action.task.name}".lower(), asyncio.Lock())
         async with lock:
             outcome = await self._start_alone(tracker, action)
         kind = (
@@ -104,6 +112,11 @@ class Actor:
         )
         if item is not None and action.tag is not None:
             seen = await look(world, tracker, item.image, item.pull_secret_ref, AT_ONCE)
+            if seen.problem is not None:
+                # A run that has just pushed the image would go unseen.
+                return Outcome(
+                    action=action, wait=BUSY_WAIT, error=f"the tag can't be looked at: {seen.problem.message}"
+                )
             if seen.digest is not None and seen.digest != action.tag:
                 return Outcome(action=action, temporary=True, error="the tag has just moved and is judged first")
         runs = await world.builder.recent(action.task, world.clock.now() - LOOK_BACK)

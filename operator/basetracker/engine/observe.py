@@ -28,7 +28,7 @@ from basetracker.core.observed import (
 from basetracker.core.planner import LONG
 from basetracker.core.relations import circle_of, parent_of
 from basetracker.core.rules import Case, needs_builder
-from basetracker.core.situation import remembered_digest, situation_of
+from basetracker.core.situation import is_respecified, remembered_digest, situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
 from basetracker.engine.problems import problem_of
 from basetracker.engine.world import World
@@ -43,7 +43,8 @@ AT_ONCE: Final = timedelta()
 
 
 async def observe(world: World, tracker: Tracker) -> Observed:
-    """What is seen of `tracker` now."""
+    """What is seen of `tracker` now; the whole turn has the time at which it began, so that what was asked for is what
+    the rules then ask about."""
     now = world.clock.now()
     siblings = tuple(other for other in world.trackers.in_namespace(tracker.key.namespace) if other.key != tracker.key)
     blank = Observed(
@@ -64,7 +65,7 @@ async def observe(world: World, tracker: Tracker) -> Observed:
     observed = replace(blank, base=base)
     reader = _Reader(world, observed, spec)
     images = await asyncio.gather(*(_image(reader, item) for item in spec.downstream))
-    return replace(observed, images=tuple(images), now=world.clock.now())
+    return replace(observed, images=tuple(images))
 
 
 class _Reader:
@@ -137,7 +138,7 @@ async def _base(world: World, observed: Observed, spec: Spec) -> TagSeen:
     if seen.problem is None:
         world.metrics.trackers.looked(tracker.key.namespace, tracker.key.name, observed.now.timestamp())
     stored = tracker.status.base
-    if seen.digest is None and stored is not None:
+    if seen.digest is None and stored is not None and not is_respecified(tracker):
         return replace(seen, digest=stored.digest)
     return seen
 

@@ -63,7 +63,7 @@ class Reconciler:
         if folded.status.document() != tracker.status.document():
             await self._write(tracker, folded.status)
             await self._tell(tracker, decision, folded.happened)
-            self._poke_children(tracker, folded.status)
+            self._poke_children(observed.tracker, folded.status)
         self._measure(tracker, folded.status)
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 
@@ -133,8 +133,8 @@ class Reconciler:
                 self._poke(child.key)
 
     def _retry(self, outcomes: Iterable[Outcome]) -> datetime | None:
-        """When to look again after an effect that didn't come about."""
-        waits = [SOON if item.temporary else RETRY for item in outcomes if item.error and not item.unknown]
+        """When to look again after an effect that didn't come about, or may not have."""
+        waits = [SOON if item.temporary else RETRY for item in outcomes if item.error]
         return self._world.clock.now() + min(waits) if waits else None
 
     def _measure(self, tracker: Tracker, status: Status) -> None:
