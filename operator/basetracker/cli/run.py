@@ -43,7 +43,9 @@ def command(kubeconfig: Path | None, context: str | None, **flags: str | None) -
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        await run_operator(settings, login(kubeconfig, context), os.environ, stop=stop)
+        await run_operator(
+            settings, login(kubeconfig, context), os.environ, stop=stop, watching=lambda: stop_on_signals(stop)
+        )
 
     asyncio.run(run())
     return 0

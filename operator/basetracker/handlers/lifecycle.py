@@ -26,10 +26,11 @@ async def run_operator(
     *,
     stop: asyncio.Event,
     serving: Callable[[int], None] = lambda port: None,
+    watching: Callable[[], None] = lambda: None,
 ) -> None:
     """Wait for the Lease and work until `stop`; then hand the Lease over.
 
-    `serving` is told the port of the probes.
+    `serving` is told the port of the probes; `watching` is called when kopf has begun, which takes the signals for itself.
 
     Raises:
         BasetrackerError: the cluster can't be reached at the start, or the Lease was lost: the process has to end.
@@ -41,7 +42,7 @@ async def run_operator(
         async with served(health, parts.metrics, settings.listen) as port:
             serving(port)
             health.is_started = True
-            leading = asyncio.create_task(operator.lease.run(lambda: _work(operator, settings, stop)))
+            leading = asyncio.create_task(operator.lease.run(lambda: _work(operator, settings, stop, watching)))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -53,17 +54,16 @@ async def run_operator(
                     await leading
 
 
-async def _work(operator: Operator, settings: Settings, stop: asyncio.Event) -> None:
+async def _work(operator: Operator, settings: Settings, stop: asyncio.Event, watching: Callable[[], None]) -> None:
     """What the leader does; ends with `stop` or when one part fails."""
     parts = operator.parts
     parts.metrics.leader.set(1)
-    flag = asyncio.Event()
     LOGGER.info("leading; watching %s", ", ".join(settings.namespaces) or "all namespaces")
     tasks = [
         asyncio.create_task(operator.wakeups.run(), name="turns"),
         asyncio.create_task(_resync_for_ever(operator, settings), name="resync"),
         asyncio.create_task(stop.wait(), name="stop"),
-        asyncio.create_task(_watch(operator, settings, flag), name="watch"),
+        asyncio.create_task(_watch(operator, settings, watching), name="watch"),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -71,24 +71,36 @@ async def _work(operator: Operator, settings: Settings, stop: asyncio.Event) -> 
             task.result()
     finally:
         parts.metrics.leader.set(0)
-        for task in tasks[:-1]:
+        # Cancelled, kopf ends at once; asked by a flag or a signal, it first waits for whatever was begun since its start.
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks[:-1], return_exceptions=True)
-        await parts.workloads.stop()  # before kopf's end, which waits for whatever was begun since its start
-        flag.set()
-        await asyncio.gather(tasks[-1], return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch(operator: Operator, settings: Settings, flag: asyncio.Event) -> None:
+async def _watch(operator: Operator, settings: Settings, watching: Callable[[], None]) -> None:
     parts = operator.parts
+    ready = _Ready(watching)
     await kopf.operator(
         registry=registry_of(parts.store, operator.wakeups, parts.kube.connection),
         settings=operator_settings(),
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
-        stop_flag=flag,
+        ready_flag=ready,
     )
+
+
+class _Ready(asyncio.Event):
+    """kopf's ready flag, which also tells that it is set."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def set(self) -> None:
+        super().set()
+        # kopf takes the signals in the turn of the loop in which it sets this flag, or in the next one.
+        asyncio.get_running_loop().call_later(0.1, self._told)
 
 
 async def _resync_for_ever(operator: Operator, settings: Settings) -> None:
