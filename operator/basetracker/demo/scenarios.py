@@ -52,7 +52,7 @@ async def _ignore_the_base(stage: Stage) -> str:
 
 async def _fail_once(stage: Stage) -> str:
     task = stage.tasks["checkout"]
-    task.behaviour = Behaviour(fail="failed during run, err: exit status 1", fail_first=task.runs_ended + 1)
+    task.behaviour = Behaviour(fail_first=task.runs_ended + 1)
     return "the next run of task build-checkout will fail"
 
 
@@ -82,6 +82,7 @@ def _digests(pod: dict[str, object]) -> set[str]:
 async def _switch_trigger_on(stage: Stage) -> str:
     for name in ("checkout", "platform"):
         stage.tasks[name].trigger = True
+        stage.tasks[name].behaviour = Behaviour(run_seconds=15)  # still going on when the next poll is due
     return "tasks build-checkout and build-platform have ACR's own base image trigger switched on"
 
 

@@ -34,7 +34,7 @@ async def show(scenario: Scenario, *, speed: float, keep: bool, screen: Screen) 
                 await _stay(stage, screen)
             return code
     except (StageError, TimeoutError) as error:
-        screen.line(f"The demo could not go on: {error or 'it took too long'}", "red")
+        screen.line(f"The demo could not go on: {str(error) or 'it took too long'}", "red")
         _show_log(directory / "operator.log", screen)
         return 1
     finally:
