@@ -191,7 +191,7 @@ def failure(host: str, error: BaseException) -> BasetrackerError:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return UnavailableError(
                 f"the TLS certificate of {host} is not trusted{_certificate_problem(error)}; "
-                "name a file with its CA in BASETRACKER_CA_BUNDLE"
+                "name a file with its CA in BASETRACKER_CA_FILE"
             )
         case aiohttp.ClientHttpProxyError():
             return UnavailableError(f"the proxy refuses to connect to {host} (status {error.status})")

@@ -129,12 +129,19 @@ async def look(
     return await world.poller.look(image, credential, interval)
 
 
+async def _polled(world: World, tracker: Tracker, image: ImageRef, secret: SecretRef | None, spec: Spec) -> TagSeen:
+    """What the tag points to, no older than the tracker's interval; asked for now when a person has asked to look."""
+    if tracker.requested_at != tracker.status.last_handled.requested_at:
+        await look(world, tracker, image, secret, AT_ONCE)
+    return await look(world, tracker, image, secret, spec.base.interval)
+
+
 async def _base(world: World, observed: Observed, spec: Spec) -> TagSeen:
     """The base's digest: the parent's validated one in a chain, else what the registry says, else the last known."""
     if observed.parent is not None:
         return _inherited(observed, observed.parent)
     tracker = observed.tracker
-    seen = await look(world, tracker, spec.base.image, spec.base.pull_secret_ref, spec.base.interval)
+    seen = await _polled(world, tracker, spec.base.image, spec.base.pull_secret_ref, spec)
     if seen.problem is None:
         world.metrics.trackers.looked(tracker.key.namespace, tracker.key.name, observed.now.timestamp())
     stored = tracker.status.base
@@ -155,7 +162,7 @@ async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
     world, tracker, spec = reader.world, reader.tracker, reader.spec
     before = tracker.status.of(item.name)
     record = before.build if before else None
-    tag = await look(world, tracker, item.image, item.pull_secret_ref, spec.base.interval)
+    tag = await _polled(world, tracker, item.image, item.pull_secret_ref, spec)
     targets = await _targets(world, tracker, item.deploy)
     build = await _followed_build(world, item, record)
     if build.run is not None and build.run.state is BuildState.SUCCEEDED:

@@ -73,7 +73,7 @@ class Poller:
         now = self._clock.now()
         if last.retry_after is not None and now < last.at + last.retry_after:
             return False
-        return now >= last.due(interval)
+        return not interval or now >= last.due(interval)
 
     async def _shared(self, target: _Target) -> _Look:
         """Join the look that is under way, or start one; a waiter that goes away doesn't end it."""
