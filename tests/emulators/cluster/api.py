@@ -98,7 +98,7 @@ class Api:
         query = {key: str(value) for key, value in more.items()}
         async with self.request(method, path, params=query, headers=headers, data=data) as response:
             raw = await response.read()
-            is_json = "json" in response.headers.get("Content-Type", "")
+            is_json = raw[:1] in (b"{", b"[")  # not by the type: the index of OpenAPI is sent as text
             return Answer(response.status, json.loads(raw) if is_json else raw.decode(), dict(response.headers))
 
     async def get(self, path: str, **query: Any) -> Answer:

@@ -106,8 +106,47 @@ async def test_status_has_owners_of_its_own(api: Api, widgets: Place) -> None:
     written = (await api.patch(f"{path}/status", {"status": {"replicas": 1}}, fieldManager="op")).expect(200)
     entry = next(item for item in written["metadata"]["managedFields"] if item["manager"] == "op")
     assert entry["subresource"] == "status"
-    assert entry["fieldsV1"] == {"f:status": {".": {}, "f:replicas": {}}} or entry["fieldsV1"] == {
-        "f:status": {"f:replicas": {}}
+    assert entry["fieldsV1"] == {"f:status": {".": {}, "f:replicas": {}}}
+
+
+async def test_a_plain_create_owns_everything(api: Api, widgets: Place) -> None:
+    body = widget(parts=[{"name": "x"}], free={"a": {"b": 1}})
+    body["metadata"]["labels"] = {"a": "b"}
+    made = (await api.post(widgets.widgets, body, fieldManager="tool")).expect(201)
+    part = {".": {}, "f:name": {}, "f:size": {}}
+    assert _owners(made)["tool/Update"] == {
+        "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+        "f:spec": {
+            ".": {},
+            "f:free": {".": {}, "f:a": {".": {}, "f:b": {}}},
+            "f:image": {},
+            "f:kind": {},
+            "f:mode": {},
+            "f:nested": {".": {}, "f:deep": {}},
+            "f:parts": {".": {}, 'k:{"name":"x"}': part},
+            "f:replicas": {},
+        },
+    }
+
+
+async def test_a_plain_create_of_a_deployment_owns_everything(api: Api, place: Place) -> None:
+    made = (await api.post(place.apps("deployments"), deployment(replicas=0), fieldManager="tool")).expect(201)
+    container = (
+        "image imagePullPolicy name resources terminationMessagePath terminationMessagePolicy".split()  # noqa: SIM905  # reads better
+    )
+    spec = "dnsPolicy restartPolicy schedulerName securityContext terminationGracePeriodSeconds".split()  # noqa: SIM905  # reads better
+    rolling = {".": {}, "f:maxSurge": {}, "f:maxUnavailable": {}}
+    items = {'k:{"name":"app"}': {".": {}} | {f"f:{name}": {} for name in container}}
+    assert _owners(made)["tool/Update"]["f:spec"] == {
+        "f:progressDeadlineSeconds": {},
+        "f:replicas": {},
+        "f:revisionHistoryLimit": {},
+        "f:selector": {},
+        "f:strategy": {"f:rollingUpdate": rolling, "f:type": {}},
+        "f:template": {
+            "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+            "f:spec": {"f:containers": items} | {f"f:{name}": {} for name in spec},
+        },
     }
 
 

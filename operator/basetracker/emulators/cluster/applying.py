@@ -52,10 +52,10 @@ def apply(
     entries = entries_of(live)
     others = [entry for entry in entries if not entry.belongs_to(writer)]
     previous = next((entry for entry in entries if entry.belongs_to(writer)), None)
-    merged = _merge(resource.schema, live, _relevant(resource, wanted, options))
+    merged = _merge(resource.ownership_schema, live, _relevant(resource, wanted, options))
     if previous is not None:
-        _drop(resource.schema, merged, previous.fields - mine, others)
-    before, after = tracked_paths(resource.schema, live), tracked_paths(resource.schema, merged)
+        _drop(resource.ownership_schema, merged, previous.fields - mine, others)
+    before, after = tracked_paths(resource.ownership_schema, live), tracked_paths(resource.ownership_schema, merged)
     changed, gone = written(before, after), frozenset(before.keys() - after.keys())
     if not options.force:
         _require_no_conflicts(others, changed)
@@ -84,7 +84,7 @@ def _relevant(resource: Resource, wanted: Json, options: WriteOptions) -> Json:
 
 
 def _mine(resource: Resource, wanted: Json, options: WriteOptions) -> Paths:
-    return applied(tracked_paths(resource.schema, _relevant(resource, wanted, options)))
+    return applied(tracked_paths(resource.ownership_schema, _relevant(resource, wanted, options)))
 
 
 # ---------------------------------------------------------------------------------------------- conflicts

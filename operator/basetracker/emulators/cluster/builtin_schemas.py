@@ -42,6 +42,10 @@ _MAP_LISTS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 _SETS = {("V1ObjectMeta", "finalizers")}
 _ATOMIC = {"V1LabelSelector", "V1SecretKeySelector", "V1ConfigMapKeySelector", "V1ObjectReference", "V1OwnerReference"}
+# Structs that are no pointers in Go, and lists that are always written: an empty object has them already, so nobody
+# becomes their owner by filling them. The mark is ours, for `fieldpaths.py`.
+_INLINE = {"metadata", "spec", "status", "strategy", "template", "jobTemplate", "updateStrategy", "resources"}
+INLINE = "x-inline"
 # A quantity is sent as a text or a number, and stored as a text. The format is ours, for `schema.py`.
 QUANTITY: Json = {"x-kubernetes-int-or-string": True, "format": "quantity"}
 _FREE: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -68,6 +72,8 @@ def _definition(name: str, raw: Json) -> Json:
     if name == "V1JSONSchemaProps":
         return dict(_FREE)
     properties = {key: _property(name, key, item) for key, item in raw.get("properties", {}).items()}
+    for key in {*_INLINE, *raw.get("required", ())} & properties.keys():
+        properties[key][INLINE] = True
     description = raw.get("description", "").split("\n\nAttributes:")[0]
     definition: Json = {"type": "object", "description": description, "properties": properties}
     if raw.get("required"):

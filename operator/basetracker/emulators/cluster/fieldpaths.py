@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from basetracker.emulators.cluster.builtin_schemas import INLINE
 from basetracker.emulators.cluster.document import Json, same
 
 Path = tuple[str, ...]
@@ -22,7 +23,7 @@ class Inner(Enum):
     """What a path that has others below it stands for."""
 
     ITEM = "an item of a list or map"
-    MAP = "a map with keys of its own"
+    MAP = "a map or list as such"
 
 
 _UNTRACKED = {("f:apiVersion",), ("f:kind",)} | {
@@ -54,6 +55,8 @@ def _walk(schema: Json, value: Any, path: Path, found: dict[Path, Any]) -> None:
         _walk_map(schema, value, path, found)
     elif isinstance(value, list) and value and list_kind(schema) != "atomic":
         items = schema.get("items") or {}
+        if not schema.get(INLINE):
+            found.setdefault(path, Inner.MAP)
         for item in value:
             below = (*path, item_step(schema, item))
             found[below] = Inner.ITEM
@@ -65,7 +68,7 @@ def _walk(schema: Json, value: Any, path: Path, found: dict[Path, Any]) -> None:
 
 def _walk_map(schema: Json, value: Json, path: Path, found: dict[Path, Any]) -> None:
     properties = schema.get("properties") or {}
-    if path and not properties:
+    if path and not schema.get(INLINE):
         found.setdefault(path, Inner.MAP)
     others = schema.get("additionalProperties")
     for key, item in value.items():

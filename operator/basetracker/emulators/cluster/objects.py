@@ -171,6 +171,13 @@ class Objects:
             message = f"the name of the object ({sent['name']}) does not match the name on the URL ({name})"
             raise refusals.bad_request(message)
         self.require_preconditions(resource, stored, name, sent)
+        if resource.needs_version and not sent.get("resourceVersion"):
+            cause = refusals.Cause(
+                reason="FieldValueInvalid",
+                message="Invalid value: 0: must be specified for an update",
+                field="metadata.resourceVersion",
+            )
+            raise refusals.invalid(resource, name, [cause])
         return self.rewrite(resource, stored, document, options)
 
     def rewrite(

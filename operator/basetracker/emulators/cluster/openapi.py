@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from basetracker.emulators.cluster.builtin_schemas import definitions
+from basetracker.emulators.cluster.builtin_schemas import INLINE, definitions
 from basetracker.emulators.cluster.document import Json
 from basetracker.emulators.cluster.resources import Catalogue, Resource
 
@@ -94,12 +94,12 @@ def _named(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if isinstance(reference := value.get("$ref"), str):
-        more = {key: item for key, item in value.items() if key != "$ref"}
+        more = {key: item for key, item in value.items() if key not in ("$ref", INLINE)}
         return more | {"allOf": [{"$ref": _REFERENCE + _name(reference)}]}
     if value.get("x-kubernetes-int-or-string"):
         rest = {key: item for key, item in value.items() if key != "x-kubernetes-int-or-string"}
         return rest | {"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}
-    return {key: _named(item) for key, item in value.items()}
+    return {key: _named(item) for key, item in value.items() if key != INLINE}
 
 
 def _paths(resource: Resource) -> Json:

@@ -86,8 +86,8 @@ def record_update(resource: Resource, old: Json | None, new: Json, writer: Write
     """
     sent = new["metadata"].get("managedFields")
     base = new if sent and old is not None and not writer.subresource else old
-    before = tracked_paths(resource.schema, old) if old is not None else {}
-    after = tracked_paths(resource.schema, new)
+    before = tracked_paths(resource.ownership_schema, old) if old is not None else {}
+    after = tracked_paths(resource.ownership_schema, new)
     changed, gone = written(before, after), before.keys() - after.keys()
     kept: list[Entry] = []
     mine = Entry(writer, changed)

@@ -119,10 +119,10 @@ def _remove(holder: Json, path: list[str]) -> Any:
 
 def _replace(holder: Json, path: list[str], value: Any) -> None:
     parent = _read(holder, path[:-1])
-    _child(parent, path[-1])
     if isinstance(parent, dict):
-        parent[path[-1]] = value
+        parent[path[-1]] = value  # also where there is none: the API server's library lets that pass
     else:
+        _child(parent, path[-1])
         parent[int(path[-1])] = value
 
 

@@ -26,6 +26,12 @@ _BAD_NAME = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" + _SUBDOMAIN + "')"
 )
+_KEY = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+_BAD_KEY = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
 _LABEL = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _BAD_LABEL = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
@@ -109,6 +115,10 @@ def _metadata(resource: Resource, document: Json) -> Iterator[Violation]:
     name = document["metadata"].get("name", "")
     if resource.group != "rbac.authorization.k8s.io" and (len(name) > 253 or not re.fullmatch(_SUBDOMAIN, name)):
         yield violation("metadata.name", "FieldValueInvalid", name, _BAD_NAME)
+    for field in ("labels", "annotations"):
+        for key in document["metadata"].get(field) or {}:
+            if not re.fullmatch(_KEY, key):
+                yield violation(f"metadata.{field}", "FieldValueInvalid", key, _BAD_KEY)
     for value in labels_of(document).values():
         if not isinstance(value, str):
             raise bad_request("unable to decode metadata.labels: a label's value must be a string")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from basetracker.emulators.cluster.builtin_schemas import schema_of
+from basetracker.emulators.cluster.builtin_schemas import INLINE, schema_of
 from basetracker.emulators.cluster.document import Json
 
+_NEVER_UNCONDITIONAL = {"leases", "customresourcedefinitions", "poddisruptionbudgets"}
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -56,6 +57,16 @@ class Resource:
         return self.custom_schema if self.custom else schema_of(self.model)
 
     @property
+    def ownership_schema(self) -> Json:
+        """The schema by which fields are owned and merged: a custom kind's with the metadata that every kind has."""
+        if not self.custom:
+            return self.schema
+        metadata = schema_of("V1ObjectMeta") | {INLINE: True}
+        return self.custom_schema | {
+            "properties": (self.custom_schema.get("properties") or {}) | {"metadata": metadata}
+        }
+
+    @property
     def api_version(self) -> str:
         """`group/version`, or `v1` for the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -69,6 +80,11 @@ class Resource:
     def key(self) -> str:
         """Where its objects are stored: all versions of a kind share one place."""
         return self.storage or self.qualified
+
+    @property
+    def needs_version(self) -> bool:
+        """Whether a PUT must name the resourceVersion that it replaces."""
+        return self.custom or self.plural in _NEVER_UNCONDITIONAL
 
     @property
     def prefix(self) -> str:

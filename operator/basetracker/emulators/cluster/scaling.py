@@ -20,16 +20,14 @@ def _steps(path: str) -> list[str]:
 def scale_of(resource: Resource, document: Json) -> Json:
     """The `Scale` of an object whose kind has that subresource."""
     scale, metadata = resource.scale or {}, document["metadata"]
+    selector = {"selector": found} if (found := _selector(resource, document)) else {}
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept if key in metadata},
         "spec": {"replicas": dig(document, *_steps(scale["specReplicasPath"]), default=0)},
-        "status": {
-            "replicas": dig(document, *_steps(scale["statusReplicasPath"]), default=0),
-            "selector": _selector(resource, document),
-        },
+        "status": {"replicas": dig(document, *_steps(scale["statusReplicasPath"]), default=0)} | selector,
     }
 
 
@@ -37,7 +35,8 @@ def _selector(resource: Resource, document: Json) -> str:
     labels = dig(document, "spec", "selector", "matchLabels")
     if isinstance(labels, dict) and not resource.custom:
         return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    return str(dig(document, *_steps((resource.scale or {}).get("labelSelectorPath", "")), default=""))
+    path = _steps((resource.scale or {}).get("labelSelectorPath", ""))
+    return str(dig(document, *path, default="")) if path else ""
 
 
 def rescale(

@@ -301,7 +301,9 @@ def _rule(schema: Json, rule: Json, value: Any, old: Any, path: str) -> Iterator
     where = path + rule.get("fieldPath", "")
     where = where.removeprefix(".") if not path else where
     reason = rule.get("reason") or "FieldValueInvalid"
-    shown = _ABSENT if reason in {"FieldValueForbidden", "FieldValueRequired"} else schema.get("type", "object")
+    # The server shows scalars only: an object would fill the screen.
+    hidden = isinstance(value, (dict, list)) or reason in {"FieldValueForbidden", "FieldValueRequired"}
+    shown = _ABSENT if hidden else value
     yield violation(where, reason, shown, _message(rule, variables, answer))
 
 

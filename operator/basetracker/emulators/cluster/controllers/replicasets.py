@@ -14,6 +14,7 @@ from basetracker.emulators.cluster.document import Json, clone, condition_of, co
 from basetracker.emulators.cluster.store import Change
 
 _KEY = "replicasets.apps"
+_ALWAYS = {"replicas", "terminatingReplicas"}
 
 
 def is_ready(pod: Json) -> bool:
@@ -61,13 +62,17 @@ class ReplicaSets:
             self._client.delete("Pod", namespace, pod["metadata"]["name"])
         return self._write_status(replica_set)
 
-    def _pods(self, replica_set: Json) -> list[Json]:
+    def _all_pods(self, replica_set: Json) -> list[Json]:
         uid, namespace = replica_set["metadata"]["uid"], replica_set["metadata"]["namespace"]
+        pods = self._client.list("Pod", namespace)
+        return [pod for pod in pods if (controller_of(pod) or {}).get("uid") == uid]
+
+    def _pods(self, replica_set: Json) -> list[Json]:
+        """The Pods that count: neither ended nor on their way out."""
         return [
             pod
-            for pod in self._client.list("Pod", namespace)
-            if (controller_of(pod) or {}).get("uid") == uid
-            and not pod["metadata"].get("deletionTimestamp")
+            for pod in self._all_pods(replica_set)
+            if not pod["metadata"].get("deletionTimestamp")
             and dig(pod, "status", "phase") not in ("Failed", "Succeeded")
         ]
 
@@ -81,11 +86,14 @@ class ReplicaSets:
             "fullyLabeledReplicas": len(pods),
             "readyReplicas": ready,
             "availableReplicas": available,
+            "terminatingReplicas": sum(
+                1 for pod in self._all_pods(replica_set) if pod["metadata"].get("deletionTimestamp")
+            ),
             "observedGeneration": dig(replica_set, "metadata", "generation", default=1),
         }
 
         def change(copy: Json) -> None:
-            copy["status"] = {key: value for key, value in status.items() if value or key == "replicas"}
+            copy["status"] = {key: value for key, value in status.items() if value or key in _ALWAYS}
 
         metadata = replica_set["metadata"]
         self._client.edit("ReplicaSet", metadata["namespace"], metadata["name"], change, status=True)

@@ -114,6 +114,7 @@ def next_status(deployment: Json, new: Json | None, old: Sequence[Json], now: da
         "unavailableReplicas": max(max(total, bounds.desired) - available, 0),
     }
     status = {key: value for key, value in status.items() if value or key == "observedGeneration"}
+    status["terminatingReplicas"] = counted(everything, "terminatingReplicas")
     conditions = [_available(deployment, available >= bounds.least_available, now)]
     if progressing := _progressing(deployment, status, new, bounds, now):
         conditions.append(progressing)
