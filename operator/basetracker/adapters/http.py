@@ -203,7 +203,7 @@ def failure(host: str, error: BaseException) -> BasetrackerError:
             return UnavailableError(f"{host} can't be connected to; see its address and the network's rules")
         case TimeoutError():
             return UnavailableError(f"{host} didn't answer in time")
-        case ValueError():  # aiohttp's InvalidURL, or a name that IDNA can't write
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | UnicodeError():
             return InvalidError(f"{host} is not an address that can be asked")
         case _:
             return UnavailableError(f"the connection to {host} broke before the answer was complete")

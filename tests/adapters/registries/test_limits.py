@@ -176,9 +176,7 @@ async def test_hosts_nobody_asks_any_more_are_forgotten() -> None:
 async def test_a_certificate_that_is_not_trusted_is_named_with_the_way_out(world: World) -> None:
     world.cloud.add_open_registry("open.example.com")
     pushed = world.push(OPEN, samples.python())
-    with pytest.raises(
-        UnavailableError, match=r"certificate of open.example.com is not trusted.*BASETRACKER_CA_FILE"
-    ):
+    with pytest.raises(UnavailableError, match=r"certificate of open.example.com is not trusted.*BASETRACKER_CA_FILE"):
         await world.reader(azure=False, http=world.http(trusting=False)).digest(pushed.tagged, None)
     assert not world.asked()
 

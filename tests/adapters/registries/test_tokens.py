@@ -96,6 +96,19 @@ async def test_credentials_do_not_share_tokens(world: World) -> None:
     assert await reader.digest(pushed.tagged, USER) == pushed.digest
 
 
+async def test_credentials_do_not_share_tokens_of_azure_registries(world: World) -> None:
+    add_kind(world, "acr-user")
+    world.operator.unassign("AcrPull")
+    pushed = world.push(CONTOSO, samples.python())
+    reader = world.reader()
+    assert await reader.digest(pushed.tagged, USER) == pushed.digest
+    for credential in (None, Credential(username=USER.username, password="wrong")):
+        with pytest.raises(DeniedError):
+            await reader.digest(pushed.tagged, credential)
+    assert await reader.digest(pushed.tagged, USER) == pushed.digest
+    assert not world.cloud.faults.leaks
+
+
 async def test_a_wrong_password_for_basic_is_denied(world: World) -> None:
     add_kind(world, "basic")
     pushed = world.push(f"basic.example.com/{REPOSITORY}:1", samples.python())
@@ -237,6 +250,28 @@ async def test_redirected_blobs_are_fetched_without_authorization(world: World) 
     at_storage = world.cloud.faults.asked("blob.core.windows.net")
     assert len(at_storage) == 2
     assert [one.authorization for one in at_storage] == [None, None]
+    assert not world.cloud.faults.leaks
+
+
+@pytest.mark.parametrize("name", ["acr-entra", "bearer-user", "basic"])
+async def test_the_challenge_of_a_host_that_is_redirected_to_is_not_answered(world: World, name: str) -> None:
+    kind = add_kind(world, name)
+    pushed = world.push(f"{kind.host}/{REPOSITORY}:3.12", samples.python())
+
+    async def lure(request: web.Request) -> web.Response:
+        challenge = 'Basic realm="x", Bearer realm="https://evil.example.com/token",service="evil"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    world.cloud.add_host("evil.example.com", [web.get("/blob", lure)])
+    world.cloud.faults.add(
+        Fault(match="GET .*/blobs/", n=None, status=307, headers={"Location": "https://evil.example.com/blob"})
+    )
+    reader = world.reader()
+    await reader.digest(pushed.tagged, kind.credential)
+    with pytest.raises(DeniedError, match=r"redirects to evil\.example\.com, which refuses"):
+        await reader.image(pushed, kind.credential)
+    assert world.asked("evil.example.com") == ["GET evil.example.com /blob -> 401"]
+    assert world.cloud.faults.asked("evil.example.com")[0].authorization is None
     assert not world.cloud.faults.leaks
 
 

@@ -17,7 +17,7 @@ from yarl import URL
 from basetracker.adapters.azure_identity import NO_IDENTITY, AzureIdentity
 from basetracker.adapters.builders.arm_ids import RegistryId
 from basetracker.adapters.http import Http, host_of, refusal
-from basetracker.errors import BasetrackerError, DeniedError, InvalidError, MissingError
+from basetracker.errors import BasetrackerError, DeniedError, InvalidError, MissingError, UnavailableError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -109,7 +109,7 @@ class Arm:
             yield
         except HttpResponseError as error:
             if (error.status_code or 0) < 400:  # a broken body under a good status
-                raise transport_failure(self.host, error) from error
+                raise UnavailableError(f"{self.host} answers for {resource} with something incomplete") from error
             raise self.meaning(error, action, resource) from error
         except AzureError as error:
             raise transport_failure(self.host, error) from error

@@ -114,7 +114,7 @@ class ChallengeAuthentication:
                 raise self.refusal(repository, credential)
             return basic_header(credential)
         if sent is not None:
-            self._tokens.drop(_key(repository, credential, challenge), sent.removeprefix("Bearer "))
+            self._tokens.drop(_key(repository, credential), sent.removeprefix("Bearer "))
         return "Bearer " + await self._token(repository, credential, challenge)
 
     def refusal(self, repository: Repository, credential: Credential | None) -> DeniedError:
@@ -140,7 +140,7 @@ class ChallengeAuthentication:
         )
 
     async def _token(self, repository: Repository, credential: Credential | None, challenge: Challenge) -> str:
-        key = _key(repository, credential, challenge)
+        key = _key(repository, credential)
         return await self._tokens.get(key, lambda: self._fetch(repository, credential, challenge))
 
     async def _fetch(self, repository: Repository, credential: Credential | None, challenge: Challenge) -> Token:
@@ -172,7 +172,5 @@ def _realm(repository: Repository, challenge: Challenge) -> URL:
     return realm
 
 
-def _key(repository: Repository, credential: Credential | None, challenge: Challenge) -> TokenKey:
-    # The realm belongs to it: a registry that moves to another token service must not get the old one's tokens.
-    place = f"{repository.host} {challenge.realm} {challenge.service}"
-    return TokenKey(place, pull_scope(repository), holder(credential))
+def _key(repository: Repository, credential: Credential | None) -> TokenKey:
+    return TokenKey(repository.host, pull_scope(repository), holder(credential))
