@@ -308,12 +308,8 @@ def needs_builder(case: Case) -> bool:
 
 
 def next_step(case: Case) -> Step:
-    """The first rule's answer."""
-    for rule in RULES:
-        step = rule(case)
-        if step is not None:
-            return step
-    raise AssertionError("the last rules answer for fresh and for stale images")
+    """The first rule's answer; the last ones answer for all fresh and all stale images."""
+    return next(step for rule in RULES if (step := rule(case)) is not None)
 
 
 def _unseen(tag: TagSeen, subject: str, missing: Reason, unavailable: Reason) -> Step | None:
@@ -369,8 +365,7 @@ def _start_action(case: Case) -> StartBuild | None:
     record = situation.build_for_base
     arguments = [(item.name, item.value) for item in build.acr_task.arguments]
     if build.acr_task.base_argument:
-        reference = situation.base.repository.at(situation.base.digest) if situation.base.digest else situation.base
-        arguments.append((build.acr_task.base_argument, str(reference)))
+        arguments.append((build.acr_task.base_argument, str(situation.base)))
     return StartBuild(
         downstream=situation.seen.spec.name,
         task=task,

@@ -178,7 +178,8 @@ def _step_after(step: Step, outcome: Outcome) -> Step:
 def _build_step_after(step: Step, outcome: Outcome) -> Step:
     if outcome.run is not None:
         word = "adopted" if outcome.adopted else "queued"
-        message = f"run {outcome.run.run_id} is {word}"
+        why = step.message.rpartition("; ")[0]
+        message = f"{why}; run {outcome.run.run_id} is {word}"
         return replace(step, reason=Reason.BUILD_QUEUED, message=message)
     if outcome.unknown:
         message = f"whether a run was started isn't known and is looked up: {outcome.error}"

@@ -70,16 +70,18 @@ class Teller:
         return found
 
     def _state_changes(self, tracker: str, status: Status) -> list[Moment]:
-        """States that no entry of the history tells: an image that turned stale, or waits for somebody."""
+        """States that no entry of the history tells: an image that turned stale (and is built at once), or waits."""
         found: list[Moment] = []
         for item in status.downstream:
             before = self._states.get((tracker, item.name))
             self._states[tracker, item.name] = item.state
-            told = item.state in {State.STALE, State.CURRENT} or item.state.needs_person
+            is_stale = item.state is State.STALE or (item.state is State.BUILDING and before is State.CURRENT)
+            told = is_stale or item.state is State.CURRENT or item.state.needs_person
             if before is item.state or not told or (before is None and item.state is State.CURRENT):
                 continue
             mood = "good" if item.state is State.CURRENT else "bad"
-            found.append(Moment(tracker=tracker, event=str(item.state), text=f"{item.name}: {item.message}", mood=mood))
+            event = State.STALE if is_stale else item.state
+            found.append(Moment(tracker=tracker, event=str(event), text=f"{item.name}: {item.message}", mood=mood))
         return found
 
 
