@@ -67,7 +67,6 @@ class Reason(StrEnum):
     # Stale
     BASE_MOVED = "BaseMoved"
     NO_BUILD = "NoBuild"
-    NOT_PROVEN = "NotProven"
     RETRY_WAITING = "RetryWaiting"
     FOREIGN_RUN = "ForeignRun"
     PLANNED = "Planned"

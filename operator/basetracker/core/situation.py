@@ -130,28 +130,24 @@ def _validation(
     kept = before.validated if before else None
     if base is None or base.digest is None:
         return None, before.gates if before else (), kept
-    choices = _choices(seen, before, build, base.digest, observed)
-    answers = [(digest, _answers(seen, before, digest, base.digest, observed, spec)) for digest in choices]
-    for digest, gates in answers:
+    fresh = kept if kept is not None and kept.base_digest == base.digest else None
+    others = _choices(seen, build, base.digest, observed)
+    choices = list(dict.fromkeys([fresh.digest, *others] if fresh is not None else others))
+    answers = {digest: _answers(seen, before, digest, base.digest, observed, spec) for digest in choices}
+    for digest, gates in answers.items():
         if passes(gates):
-            if kept is not None and kept.digest == digest and kept.base_digest == base.digest:
-                return digest, gates, kept
+            if fresh is not None and fresh.digest == digest:
+                return digest, gates, fresh
             return digest, gates, Validated(digest=digest, base_digest=base.digest, at=observed.now)
-    stored = kept if kept is not None and kept.base_digest != base.digest else None
-    if not answers:
+    stored = kept if fresh is None else None
+    if not others:
         return None, (), stored
-    digest, gates = answers[0]
-    return digest, gates, stored
+    return others[0], answers[others[0]], stored
 
 
-def _choices(
-    seen: ImageSeen, before: DownstreamStatus | None, build: BuildStatus | None, base: Digest, observed: Observed
-) -> list[Digest]:
-    """The digests that could be validated for this base, best first."""
+def _choices(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:
+    """The digests that could be validated for this base besides the one that is, best first."""
     choices: list[Digest] = []
-    kept = before.validated if before else None
-    if kept is not None and kept.base_digest == base:
-        choices.append(kept.digest)
     if build is not None and build.base_digest == base and build.digest is not None:
         choices.append(build.digest)
     remembered = remembered_digest(observed, seen.spec.name, base)
@@ -159,7 +155,7 @@ def _choices(
         choices.append(remembered)
     if seen.tag.digest is not None and not _is_tag_open(build, base):
         choices.append(seen.tag.digest)
-    return list(dict.fromkeys(choices))
+    return choices
 
 
 def _is_tag_open(build: BuildStatus | None, base: Digest) -> bool:

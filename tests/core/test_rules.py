@@ -1,0 +1,554 @@
+"""Each reason: what leads to it, its state, what its words say would free it, and which effects it asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from basetracker.api.names import BuildState, Reason, State, WorkloadState
+from basetracker.api.tracker import Key
+from basetracker.core.actions import CancelRun, Deliver, StartBuild, Step
+from basetracker.core.builds import SETTLE
+from basetracker.core.observed import Container, Parent
+from basetracker.core.planner import decide
+from basetracker.oci.lineage import Verdict
+
+from .builders import (
+    B1,
+    B2,
+    FACTS,
+    IMAGE,
+    MINUTE,
+    NEW,
+    NOW,
+    OLD,
+    OTHER,
+    Scene,
+    denied,
+    down,
+    image_spec,
+    invalid,
+    missing,
+    output,
+    record,
+    row,
+    run,
+    tracker,
+    validated,
+    workload,
+)
+
+FRESH = {"tag": NEW, "validated": validated()}
+RAN = record(BuildState.SUCCEEDED, digest=OTHER)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A scene, the reason it must come to, and words that its message must have."""
+
+    name: str
+    scene: Scene
+    state: State
+    reason: Reason
+    words: str
+    effects: tuple[type, ...] = ()
+
+
+def step_of(scene: Scene) -> Step:
+    return decide(scene.observed()).plan.steps[0]
+
+
+TABLE = (
+    Told("suspended", Scene(suspend=True), State.SUSPENDED, Reason.SUSPENDED, "spec.suspend"),
+    Told("circle", Scene(circle=("a", "b", "a")), State.BLOCKED, Reason.CIRCLE, "a feeds b feeds a.*change the base"),
+    Told(
+        "parent without a digest",
+        Scene(base=None, parent=Parent(key=Key(namespace="shop", name="os"), downstream="python")),
+        State.UNKNOWN,
+        Reason.PARENT_NOT_VALIDATED,
+        "tracker os as python",
+    ),
+    Told("base never read", Scene(base=None), State.UNKNOWN, Reason.BASE_UNKNOWN, "base contoso.*not been read"),
+    Told(
+        "base out of reach", Scene(base=None, base_problem=down()), State.UNKNOWN, Reason.REGISTRY_UNAVAILABLE, "base"
+    ),
+    Told(
+        "no such base", Scene(base_problem=missing()), State.BLOCKED, Reason.BASE_NOT_FOUND, "base contoso.*no such tag"
+    ),
+    Told("base denied", Scene(base_problem=denied()), State.BLOCKED, Reason.ACCESS_DENIED, "credentials"),
+    Told("base no image", Scene(base_problem=invalid()), State.BLOCKED, Reason.INVALID_IMAGE, "Helm"),
+    Told("no such image", Scene(tag_problem=missing()), State.BLOCKED, Reason.IMAGE_NOT_FOUND, "shop/checkout:main"),
+    Told("image never read", Scene(tag=None), State.UNKNOWN, Reason.REGISTRY_UNAVAILABLE, "image contoso"),
+    Told("image denied", Scene(tag_problem=denied()), State.BLOCKED, Reason.ACCESS_DENIED, "image contoso"),
+    Told(
+        "run overdue",
+        Scene(record=record(BuildState.RUNNING, requested_at=NOW - 61 * MINUTE), run=run(BuildState.RUNNING)),
+        State.BUILDING,
+        Reason.BUILD_CANCELING,
+        "cf1.*build.timeout",
+        (CancelRun,),
+    ),
+    Told(
+        "asked for",
+        Scene(record=record(BuildState.REQUESTED, run_id=None)),
+        State.BUILDING,
+        Reason.BUILD_REQUESTED,
+        "looked for",
+    ),
+    Told(
+        "queued",
+        Scene(record=record(BuildState.QUEUED), run=run(BuildState.QUEUED)),
+        State.BUILDING,
+        Reason.BUILD_QUEUED,
+        f"cf1 is queued for base {B2.short}",
+    ),
+    Told(
+        "running, adopted",
+        Scene(record=record(BuildState.RUNNING, adopted=True), run=run(BuildState.RUNNING)),
+        State.BUILDING,
+        Reason.BUILD_RUNNING,
+        "adopted",
+    ),
+    Told(
+        "running, builder out of reach",
+        Scene(record=record(BuildState.RUNNING), builder_problem=down("ARM does not answer")),
+        State.BUILDING,
+        Reason.BUILD_RUNNING,
+        "ARM does not answer",
+    ),
+    Told(
+        "unknown outcome",
+        Scene(record=record(BuildState.UNKNOWN, run_id=None)),
+        State.BUILDING,
+        Reason.BUILD_UNKNOWN,
+        "looked up",
+    ),
+    Told(
+        "result has no digest",
+        Scene(record=record(BuildState.SUCCEEDED)),
+        State.BLOCKED,
+        Reason.NO_OUTPUT,
+        "let the task push this tag",
+    ),
+    Told(
+        "result not read",
+        Scene(record=RAN, verdicts={OLD: Verdict.REFUTED, OTHER: down()}),
+        State.VALIDATING,
+        Reason.RESULT_AWAITED,
+        "does not answer",
+    ),
+    Told(
+        "result lacks the base",
+        Scene(record=RAN),
+        State.BLOCKED,
+        Reason.LINEAGE_NOT_PROVEN,
+        f"{OTHER.short}.*found to be Refuted.*build argument",
+    ),
+    Told(
+        "claimed where proof is asked for",
+        Scene(record=RAN, verdicts={OLD: Verdict.REFUTED, OTHER: Verdict.CLAIMED}),
+        State.BLOCKED,
+        Reason.LINEAGE_NOT_PROVEN,
+        "Claimed",
+    ),
+    Told(
+        "image can't be read",
+        Scene(verdicts={OLD: down()}),
+        State.UNKNOWN,
+        Reason.REGISTRY_UNAVAILABLE,
+        "does not answer",
+    ),
+    Told("image is no image", Scene(verdicts={OLD: invalid()}), State.BLOCKED, Reason.INVALID_IMAGE, "Helm"),
+    Told("image may not be read", Scene(verdicts={OLD: denied()}), State.BLOCKED, Reason.ACCESS_DENIED, "credentials"),
+    Told("image is gone", Scene(verdicts={OLD: missing()}), State.BLOCKED, Reason.IMAGE_NOT_FOUND, "no such tag"),
+    Told("nothing builds it", Scene(build=False), State.STALE, Reason.NO_BUILD, "no build is declared"),
+    Told(
+        "five failures",
+        Scene(record=record(BuildState.FAILED, attempt=5, message="exit code 7")),
+        State.FAILED,
+        Reason.BUILD_FAILED,
+        "5 times.*exit code 7.*requested-at",
+    ),
+    Told(
+        "failed once",
+        Scene(record=record(BuildState.FAILED, next_attempt_at=NOW + MINUTE, message="exit code 7")),
+        State.STALE,
+        Reason.RETRY_WAITING,
+        "attempt 1 of 5 failed: exit code 7.*requested-at",
+    ),
+    Told(
+        "no run could be started",
+        Scene(record=record(BuildState.FAILED, run_id=None, attempt=0, next_attempt_at=NOW + MINUTE, message="403")),
+        State.STALE,
+        Reason.RETRY_WAITING,
+        "no run could be started: 403",
+    ),
+    Told("not allowed", Scene(allowed=False), State.BLOCKED, Reason.TASK_NOT_ALLOWED, "shop.*allow-list"),
+    Told("no such task", Scene(facts=None), State.BLOCKED, Reason.TASK_NOT_FOUND, "build-checkout.*acrTask.name"),
+    Told(
+        "registry of the task not found",
+        Scene(builder_problem=missing("no registry contoso")),
+        State.BLOCKED,
+        Reason.TASK_NOT_FOUND,
+        "no registry",
+    ),
+    Told(
+        "disabled task",
+        Scene(facts=replace(FACTS, enabled=False)),
+        State.BLOCKED,
+        Reason.TASK_DISABLED,
+        "az acr task update",
+    ),
+    Told("builder denied", Scene(builder_problem=denied()), State.BLOCKED, Reason.ACCESS_DENIED, "credentials"),
+    Told(
+        "wrong registry", Scene(builder_problem=invalid("not its registry")), State.BLOCKED, Reason.INVALID_SPEC, "not"
+    ),
+    Told("builder down", Scene(builder_problem=down()), State.STALE, Reason.BASE_MOVED, "can't be asked"),
+    Told(
+        "somebody else's run",
+        Scene(recent=(run(BuildState.RUNNING, "cf9"),)),
+        State.STALE,
+        Reason.FOREIGN_RUN,
+        "cf9.*somebody else",
+    ),
+    Told(
+        "stale",
+        Scene(),
+        State.BUILDING,
+        Reason.BUILD_REQUESTED,
+        f"doesn't contain base {B2.short}.*found to be Refuted.*attempt 1 of 5",
+        (StartBuild,),
+    ),
+    Told("stale in Plan", Scene(mode="Plan"), State.STALE, Reason.PLANNED, "build-checkout would be started"),
+    Told("fresh", Scene(**FRESH, workloads=(workload(NEW),)), State.CURRENT, Reason.CURRENT, "contains base"),
+    Told(
+        "later run",
+        Scene(tag=OTHER, validated=validated(), workloads=(workload(NEW),)),
+        State.CURRENT,
+        Reason.CURRENT,
+        f"the tag points to {OTHER.short}, which is not delivered",
+    ),
+    Told("delivery", Scene(**FRESH), State.ROLLING_OUT, Reason.DELIVERING, "gets the validated", (Deliver,)),
+    Told("delivery in Plan", Scene(**FRESH, mode="Plan"), State.STALE, Reason.PLANNED, "Deployment checkout would get"),
+    Told(
+        "Plan with nothing to deliver",
+        Scene(**FRESH, mode="Plan", workloads=(None,)),
+        State.BLOCKED,
+        Reason.WORKLOAD_NOT_FOUND,
+        "no Deployment checkout",
+    ),
+    Told(
+        "rolling out",
+        Scene(**FRESH, workloads=(workload(NEW, complete=False),)),
+        State.ROLLING_OUT,
+        Reason.ROLLOUT_PROGRESSING,
+        "is rolling out$",
+    ),
+    Told(
+        "rolling out, paused",
+        Scene(**FRESH, workloads=(workload(NEW, complete=False, paused=True),)),
+        State.ROLLING_OUT,
+        Reason.ROLLOUT_PROGRESSING,
+        "paused; resume it",
+    ),
+    Told(
+        "stuck by our clock",
+        Scene(
+            **FRESH,
+            workloads=(workload(NEW, complete=False, trouble="ImagePullBackOff"),),
+            rows=(row(NEW, WorkloadState.PROGRESSING, since=NOW - 10 * MINUTE),),
+        ),
+        State.BLOCKED,
+        Reason.ROLLOUT_STUCK,
+        "ImagePullBackOff; nothing more is delivered until it is",
+    ),
+    Told(
+        "stuck by its own",
+        Scene(**FRESH, workloads=(workload(NEW, complete=False, deadline_exceeded=True),)),
+        State.BLOCKED,
+        Reason.ROLLOUT_STUCK,
+        "healthy in time",
+    ),
+    Told(
+        "two wait for one place",
+        Scene(
+            **FRESH,
+            deploy=("web", "worker"),
+            workloads=(workload(OLD, name="web"), workload(NEW, name="worker", complete=False)),
+        ),
+        State.ROLLING_OUT,
+        Reason.DELIVERY_WAITING,
+        "maxConcurrent",
+    ),
+    Told("no workload", Scene(**FRESH, workloads=(None,)), State.BLOCKED, Reason.WORKLOAD_NOT_FOUND, "create it"),
+    Told(
+        "no container",
+        Scene(**FRESH, workloads=(workload("nginx:1"),)),
+        State.BLOCKED,
+        Reason.CONTAINER_NOT_FOUND,
+        "no container of contoso.azurecr.io/shop/checkout; it has app",
+    ),
+    Told(
+        "no such container",
+        Scene(**FRESH, container="web"),
+        State.BLOCKED,
+        Reason.CONTAINER_NOT_FOUND,
+        "no container web; it has app",
+    ),
+    Told(
+        "no containers at all",
+        Scene(**FRESH, workloads=(workload(containers=()),)),
+        State.BLOCKED,
+        Reason.CONTAINER_NOT_FOUND,
+        "it has none",
+    ),
+    Told(
+        "another tag",
+        Scene(**FRESH, workloads=(workload(f"{IMAGE.repository}:v1"),)),
+        State.BLOCKED,
+        Reason.TAG_DIFFERS,
+        "runs the tag v1, not main.*track that tag",
+    ),
+    Told(
+        "no tag at all means latest",
+        Scene(**FRESH, workloads=(workload(f"{IMAGE.repository}"),)),
+        State.BLOCKED,
+        Reason.TAG_DIFFERS,
+        "the tag latest",
+    ),
+    Told(
+        "another repository",
+        Scene(**FRESH, container="app", workloads=(workload("nginx:1"),)),
+        State.BLOCKED,
+        Reason.TAG_DIFFERS,
+        "runs docker.io/library/nginx, not",
+    ),
+    Told(
+        "no reference",
+        Scene(**FRESH, container="app", workloads=(workload("UPPER CASE"),)),
+        State.BLOCKED,
+        Reason.TAG_DIFFERS,
+        "not an image reference",
+    ),
+    Told(
+        "overridden",
+        Scene(**FRESH, workloads=(workload(OLD, delivered=NEW, writer="kubectl-edit"),)),
+        State.BLOCKED,
+        Reason.OVERRIDDEN,
+        f"kubectl-edit changed container app.*{OLD.short}.*basetracker.dev/resume",
+    ),
+    Told(
+        "overridden without a digest, by nobody known",
+        Scene(**FRESH, workloads=(workload(delivered=NEW),)),
+        State.BLOCKED,
+        Reason.OVERRIDDEN,
+        "somebody changed.*to no digest",
+    ),
+    Told(
+        "overridden, the mark taken off",
+        Scene(**FRESH, workloads=(workload(OLD),), rows=(row(NEW),)),
+        State.BLOCKED,
+        Reason.OVERRIDDEN,
+        "left alone",
+    ),
+    Told(
+        "resumed",
+        Scene(**FRESH, workloads=(workload(OLD, delivered=NEW),), resume="1"),
+        State.ROLLING_OUT,
+        Reason.DELIVERING,
+        "gets",
+        (Deliver,),
+    ),
+    Told(
+        "somebody put another current image there",
+        Scene(
+            **FRESH,
+            workloads=(workload(OTHER, delivered=NEW),),
+            verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.PROVEN},
+        ),
+        State.CURRENT,
+        Reason.CURRENT,
+        "contains base",
+    ),
+    Told(
+        "claimed by an elder tracker",
+        Scene(**FRESH, siblings=(tracker("elder", created=NOW - timedelta(days=9)),)),
+        State.BLOCKED,
+        Reason.CONTAINER_CLAIMED,
+        "elder/checkout.*leave it to one",
+    ),
+    Told(
+        "claimed by a younger one",
+        Scene(**FRESH, siblings=(tracker("younger", created=NOW),)),
+        State.ROLLING_OUT,
+        Reason.DELIVERING,
+        "gets",
+        (Deliver,),
+    ),
+    Told("cluster down", Scene(**FRESH, workloads=(down(),)), State.UNKNOWN, Reason.CLUSTER_UNAVAILABLE, "answer"),
+    Told("workload denied", Scene(**FRESH, workloads=(denied(),)), State.BLOCKED, Reason.ACCESS_DENIED, "refuses"),
+)
+
+
+@pytest.mark.parametrize("told", TABLE, ids=lambda told: f"{told.reason}: {told.name}")
+def test_reason(told: Told) -> None:
+    step = step_of(told.scene)
+    assert (step.state, step.reason) == (told.state, told.reason), step.message
+    assert re.search(told.words, step.message), step.message
+    assert tuple(type(action) for action in step.actions) == told.effects
+
+
+def test_every_reason_has_a_row() -> None:
+    """Only `DeliveryRefused` is missing: it comes of an effect, not of a rule."""
+    assert {told.reason for told in TABLE} == set(Reason) - {Reason.DELIVERY_REFUSED}
+
+
+class TestWhatIsStale:
+    def test_the_first_look_judges_by_layers(self) -> None:
+        assert step_of(Scene(known_base=None)).reason is Reason.BUILD_REQUESTED
+        current = Scene(known_base=None, tag=NEW, workloads=(workload(NEW),))
+        assert step_of(current).state is State.CURRENT
+
+    def test_a_claim_counts_only_where_it_is_accepted(self) -> None:
+        claimed = {OLD: Verdict.CLAIMED}
+        assert step_of(Scene(verdicts=claimed)).reason is Reason.BUILD_REQUESTED
+        accepted = Scene(verdicts=claimed, accept="Claimed", workloads=(workload(OLD),))
+        assert step_of(accepted).state is State.CURRENT
+
+    def test_an_outage_takes_nothing_back(self) -> None:
+        scene = Scene(
+            **FRESH, verdicts={NEW: down()}, tag_problem=down(), base_problem=down(), workloads=(workload(NEW),)
+        )
+        assert step_of(scene).state is State.CURRENT
+
+    def test_an_outage_passes_nothing_under_another_spec(self) -> None:
+        """It may be another image by now; the digest has to be seen there."""
+        scene = Scene(**FRESH, verdicts={NEW: down()}, generation=2)
+        step = step_of(scene)
+        assert (step.reason, step.actions) == (Reason.REGISTRY_UNAVAILABLE, ())
+
+    def test_a_digest_validated_for_the_earlier_base_is_stale(self) -> None:
+        assert step_of(Scene(validated=validated(OLD, B1))).reason is Reason.BUILD_REQUESTED
+
+
+class TestRuns:
+    def test_our_own_run_isnt_foreign(self) -> None:
+        started = step_of(Scene()).actions[0]
+        assert isinstance(started, StartBuild)
+        from basetracker.core.builds import run_token
+
+        ours = run(BuildState.RUNNING, token=run_token(started.key))
+        assert step_of(Scene(recent=(ours,))).actions == (started,)
+
+    def test_a_run_that_acr_started_for_this_base_isnt_foreign(self) -> None:
+        from .builders import BASE
+
+        theirs = run(BuildState.RUNNING, automatic=True, triggered_by=(BASE.pinned(B2),))
+        assert len(step_of(Scene(recent=(theirs,))).actions) == 1
+        for_another = run(BuildState.RUNNING, automatic=True, triggered_by=(BASE.pinned(B1),))
+        assert step_of(Scene(recent=(for_another,))).reason is Reason.FOREIGN_RUN
+
+    def test_the_result_is_what_the_run_reports(self) -> None:
+        scene = Scene(
+            tag=OTHER,
+            record=record(BuildState.RUNNING),
+            run=run(BuildState.SUCCEEDED, outputs=output(NEW)),
+            verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.PROVEN},
+        )
+        (delivery,) = step_of(scene).actions
+        assert isinstance(delivery, Deliver)
+        assert delivery.digest == NEW
+
+    def test_a_run_without_output_is_covered_by_a_proven_tag_alone(self) -> None:
+        ran = run(BuildState.SUCCEEDED)
+        proven = Scene(tag=NEW, record=record(BuildState.RUNNING), run=ran)
+        assert step_of(proven).reason is Reason.DELIVERING
+        for accept in ("Proven", "Claimed"):
+            scene = Scene(
+                tag=NEW, record=record(BuildState.RUNNING), run=ran, verdicts={NEW: Verdict.CLAIMED}, accept=accept
+            )
+            assert step_of(scene).reason is Reason.NO_OUTPUT
+
+    def test_a_run_without_output_isnt_judged_in_an_outage(self) -> None:
+        scene = Scene(tag=NEW, record=record(BuildState.RUNNING), run=run(BuildState.SUCCEEDED), verdicts={NEW: down()})
+        assert step_of(scene).reason is Reason.REGISTRY_UNAVAILABLE
+
+    def test_while_a_run_goes_on_the_tag_says_nothing(self) -> None:
+        scene = Scene(tag=NEW, record=record(BuildState.RUNNING), run=run(BuildState.RUNNING))
+        assert step_of(scene).reason is Reason.BUILD_RUNNING
+
+    def test_a_request_that_started_nothing_counts_after_a_while(self) -> None:
+        asked = record(BuildState.UNKNOWN, run_id=None, requested_at=NOW - SETTLE - timedelta(seconds=1))
+        assert step_of(Scene(record=asked)).reason is Reason.RETRY_WAITING
+        assert step_of(Scene(record=asked, builder_problem=down())).reason is Reason.BUILD_UNKNOWN
+
+    @pytest.mark.parametrize("freed", [{"requested_at": "1"}, {"generation": 2}])
+    def test_a_person_or_another_spec_gives_a_fresh_round(self, freed: dict[str, object]) -> None:
+        used_up = record(BuildState.FAILED, attempt=5)
+        (start,) = step_of(Scene(record=used_up, **freed)).actions  # type: ignore[arg-type]  # two kinds of values
+        assert isinstance(start, StartBuild)
+        assert start.attempt == 1
+
+    def test_a_resume_starts_no_build(self) -> None:
+        used_up = record(BuildState.FAILED, attempt=5)
+        assert step_of(Scene(record=used_up, resume="1")).reason is Reason.BUILD_FAILED
+
+    def test_another_base_gives_a_fresh_round(self) -> None:
+        (start,) = step_of(Scene(record=record(BuildState.FAILED, attempt=5, base_digest=B1))).actions
+        assert isinstance(start, StartBuild)
+        assert start.attempt == 1
+
+    def test_the_wait_over_the_next_attempt_comes(self) -> None:
+        (start,) = step_of(Scene(record=record(BuildState.FAILED, attempt=2, next_attempt_at=NOW))).actions
+        assert isinstance(start, StartBuild)
+        assert start.attempt == 3
+        assert start.arguments == (("BASE_IMAGE", f"contoso.azurecr.io/base/python:3.12@{B2}"),)
+
+    def test_an_overdue_run_nobody_knows_the_task_of_is_only_followed(self) -> None:
+        overdue = record(BuildState.RUNNING, requested_at=NOW - 61 * MINUTE)
+        assert step_of(Scene(record=overdue, task=None, builder_problem=down())).reason is Reason.BUILD_RUNNING
+
+
+class TestDeliveries:
+    def test_the_patch_names_tag_and_digest_and_both_containers(self) -> None:
+        text = str(IMAGE)
+        both = workload(
+            containers=(
+                Container(name="app", image=text),
+                Container(name="migrate", image=text, init=True),
+                Container(name="proxy", image="envoy:1"),
+            )
+        )
+        (delivery,) = step_of(Scene(**FRESH, workloads=(both,))).actions
+        assert isinstance(delivery, Deliver)
+        assert [(one.container, one.init, one.new) for one in delivery.containers] == [
+            ("app", False, f"{IMAGE}@{NEW}"),
+            ("migrate", True, f"{IMAGE}@{NEW}"),
+        ]
+        assert (
+            delivery.cause
+            == f"basetracker python: {IMAGE}@{NEW.short} on contoso.azurecr.io/base/python:3.12@{B2.short}"
+        )
+
+    def test_a_workload_without_a_delivery_says_so_in_the_mode_plan(self) -> None:
+        scene = Scene(**FRESH, mode="Plan", deploy=("web", "gone"), workloads=(workload(OLD, name="web"), None))
+        step = step_of(scene)
+        assert (step.state, step.reason) == (State.STALE, Reason.PLANNED)
+
+    def test_a_row_keeps_what_it_was_while_the_cluster_is_down(self) -> None:
+        kept = row(OLD, WorkloadState.PROGRESSING)
+        decision = decide(Scene(**FRESH, workloads=(down(),), rows=(kept,)).observed())
+        (found,) = decision.situations[0].rows
+        assert (found.status, found.is_rolling) == (kept, True)
+
+    def test_several_of_one_kind_are_counted(self) -> None:
+        scene = Scene(**FRESH, deploy=("a", "b"), workloads=(None, None))
+        assert step_of(scene).message.endswith("(and 1 more)")
+
+
+def test_another_trackers_claims_on_other_workloads_dont_matter() -> None:
+    elder = tracker("elder", created=NOW - timedelta(days=9), downstream=[image_spec(deploy=("billing",))])
+    assert step_of(Scene(**FRESH, siblings=(elder,))).reason is Reason.DELIVERING
