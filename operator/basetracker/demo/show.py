@@ -45,7 +45,10 @@ async def _play(stage: Stage, scenario: Scenario, speed: float, screen: Screen) 
     bases = {OLD: samples.python_index("3.12.11", point="12.11"), NEW: samples.python_index("3.12.12", point="12.12")}
     teller = Teller()
     screen.line(
-        f"\n  export KUBECONFIG={stage.kubeconfig}\n  kubectl get basetrackers -w      # beside the demo\n", "cyan"
+        f"\n  In another shell:  export KUBECONFIG={stage.kubeconfig}\n"
+        "                     kubectl get basetrackers -w\n"
+        f"  or, for both:      . {stage.profile}; basetracker explain python-3-12\n",
+        "cyan",
     )
     screen.deed("kubectl apply -f trackers.yaml   (one base, three images, one built on another, four Deployments)")
     await apply_trackers(stage)
@@ -124,7 +127,7 @@ def _verdict(stage: Stage, scenario: Scenario, after: list[Running], screen: Scr
 
 
 async def _stay(stage: Stage, screen: Screen) -> None:
-    screen.line(f"\nStaying up. Use it with: export KUBECONFIG={stage.kubeconfig}   Ctrl-C ends it.", "cyan")
+    screen.line(f"\nStaying up. Use it with: . {stage.profile}   Ctrl-C ends it.", "cyan")
     while True:
         stage.must_run()
         await asyncio.sleep(1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -51,6 +52,11 @@ class Stage:
         return self.directory / "kubeconfig"
 
     @property
+    def profile(self) -> Path:
+        """A file to source in another shell: kubeconfig, proxy, CA and Azure identity."""
+        return self.directory / "env"
+
+    @property
     def log(self) -> Path:
         """What the operator logs."""
         return self.directory / "operator.log"
@@ -81,6 +87,8 @@ async def staged(directory: Path, speed: float, told: Callable[[str], None]) -> 
         stage = Stage(cloud=cloud, cluster=cluster, directory=directory, tasks=tasks)
         await _furnish_cluster(stage)
         stage.kubeconfig.write_text(yaml.safe_dump(cluster.kubeconfig(namespace=NAMESPACE)))
+        beside = {"KUBECONFIG": str(stage.kubeconfig), **cloud.environment(directory, identity)}
+        stage.profile.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in beside.items()))
         told("the operator, as a process of its own with the RBAC that is shipped")
         renewing = asyncio.create_task(_renew_token(cloud, identity, directory))
         try:
