@@ -328,10 +328,10 @@ def _transport(configuration: Configuration) -> tuple[object, ...]:
 
 def _event(line: bytes) -> WatchEvent:
     document = as_json(line)
-    body = document.get("object") if isinstance(document, dict) else None
-    if not isinstance(body, dict):
+    kind, body = (document.get("type"), document.get("object")) if isinstance(document, dict) else (None, None)
+    if not isinstance(kind, str) or not isinstance(body, dict):
         raise UnavailableError("the Kubernetes API server sent a watch event that can't be read")
-    if document["type"] == "ERROR":
+    if kind == "ERROR":
         code = body.get("code")
         raise translate(code if isinstance(code, int) else 500, body)
-    return WatchEvent(document["type"], body)
+    return WatchEvent(kind, body)

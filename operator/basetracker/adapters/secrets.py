@@ -112,7 +112,7 @@ def _ranks(key: str, host: str) -> Iterator[int]:
         yield 0
     elif exact:
         yield 1
-    elif "*" in named and path in _VERSIONS and _matches(named, host):
+    elif path in _VERSIONS and _matches(named, host):
         yield 2
 
 

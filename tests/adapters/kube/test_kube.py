@@ -227,9 +227,10 @@ async def test_silent_cut_and_broken_watches_are_unavailable(scripted: Any, scri
     scripted.on("GET", stream(line("ADDED", a=1), then=cut))
     with pytest.raises(UnavailableError):
         await watched(scripted_kube)
-    scripted.on("GET", stream(b'{"type":"ADDED"\n'))
-    with pytest.raises(UnavailableError):
-        await watched(scripted_kube)
+    for broken in (b'{"type":"ADDED"\n', b"[]\n", b'{"object":{}}\n', b'{"type":"ADDED"}\n'):
+        scripted.on("GET", stream(broken))
+        with pytest.raises(UnavailableError):
+            await watched(scripted_kube)
 
 
 async def test_a_rotated_token_file_is_read_after_a_401(

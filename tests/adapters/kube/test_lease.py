@@ -159,7 +159,7 @@ async def test_a_dead_leader_is_replaced_after_the_lease_ran_out(
     leader = electorate.add()
     await led(electorate, eventually)
     other = electorate.add(skew=3600)
-    await other.clock.sleep(1)
+    await other.clock.sleep(5)  # so that it has renewed
     leader.kube.before.clear()
     hung = leader.clock.monotonic()
     await eventually(leader.task.done)
@@ -232,6 +232,7 @@ async def test_a_deleted_lease_is_lost(electorate: Electorate, world: Any, event
     await world.delete(API, "leases", NAME)
     await eventually(leader.task.done)
     assert isinstance(leader.task.exception(), LeadLostError)
+    assert "deleted" in str(leader.task.exception()), "noticed at the next renewal, not when the time is over"
 
 
 async def test_work_that_fails_is_told_and_the_lease_handed_over(world: Any, clock: Any) -> None:

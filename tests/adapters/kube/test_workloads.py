@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from basetracker.adapters.kube import JSON_PATCH
 from basetracker.adapters.projection import KINDS, project
 from basetracker.adapters.workloads import ClusterWorkloads
 from basetracker.core.actions import ContainerChange, Deliver
@@ -263,12 +264,44 @@ async def test_a_workload_without_annotations_gets_them(
         await adapter.deliver(delivery(project(KINDS["Deployment"], document)))
     finally:
         await adapter.stop()
-    patch = next(body for body in scripted.bodies if body is not None)
+    (patch,) = [body for body in scripted.bodies if body is not None]
+    (request,) = [request for request in scripted.requests if request.method == "PATCH"]
+    assert (request.content_type, dict(request.query)) == (JSON_PATCH, {"fieldManager": "basetracker"})
     places = [(step["op"], step["path"]) for step in patch]
     guard = places.index(("test", "/metadata/annotations"))
     assert patch[guard]["value"] is None
     assert places[guard + 1] == ("add", "/metadata/annotations")
     assert {step["op"] for step in patch} == {"test", "replace", "add"}
+
+
+async def test_our_own_write_is_known_before_the_watch_tells_of_it(
+    scripted: Any, scripted_kube: Any, clock: Any, make_deployment: Make
+) -> None:
+    before = make_deployment(app=f"{REPOSITORY}:main@{OLD}")
+    before["metadata"] |= {"namespace": "shop", "uid": "u", "resourceVersion": "5"}
+    after = make_deployment(app=f"{REPOSITORY}:main@{NEW}")
+    after["metadata"] |= {"namespace": "shop", "uid": "u", "resourceVersion": "6"}
+
+    async def silent(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    scripted.says("GET", 200, {"metadata": {"resourceVersion": "5"}, "items": [before]})
+    scripted.on("watch=true", silent)
+    scripted.says("PATCH", 200, after)
+    told: list[str] = []
+    adapter = ClusterWorkloads(
+        scripted_kube, clock=clock, changed=lambda _, __, name: told.append(name), cluster_wide=False
+    )
+    try:
+        workload = await adapter.find("shop", "Deployment", "checkout")
+        assert workload is not None
+        stored = await adapter.deliver(delivery(workload))
+        assert await adapter.find("shop", "Deployment", "checkout") == stored
+        assert stored.containers[0].image.endswith(str(NEW))
+        assert told == ["checkout"], "other trackers of the workload hear of it"
+    finally:
+        await adapter.stop()
 
 
 async def test_an_unchanged_cluster_costs_nothing(
