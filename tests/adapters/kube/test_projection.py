@@ -17,7 +17,7 @@ Make = Callable[..., dict[str, Any]]
 
 
 def owns(manager: str, time: str | None, *containers: str, field: str = "f:containers") -> dict[str, Any]:
-    names = {f'k:{{"name":"{name}"}}': {".": {}, "f:image": {}} for name in containers}
+    names: dict[str, Any] = {f'k:{{"name":"{name}"}}': {".": {}, "f:image": {}} for name in containers}
     entry = {"manager": manager, "fieldsV1": {"f:spec": {"f:template": {"f:spec": {field: names}}}}}
     return entry | ({"time": time} if time else {})
 

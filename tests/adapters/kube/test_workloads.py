@@ -78,7 +78,13 @@ def delivery(workload: Workload, container: str = "app", cause: str = "because",
     one = next(one for one in workload.containers if one.name == container)
     new = f"{REPOSITORY}:main@{NEW}"
     mark = {"tracker": "python", "base": "b", "image": new, "previous": one.image}
-    change = {"container": one.name, "init": one.init, "index": one.index, "old": one.image, "new": new} | changes
+    change: dict[str, Any] = {
+        "container": one.name,
+        "init": one.init,
+        "index": one.index,
+        "old": one.image,
+        "new": new,
+    } | changes
     return Deliver(
         downstream="checkout",
         workload=workload,
