@@ -64,8 +64,6 @@ class AcrTasks:
         """See `ports.Builder`."""
         registry, name = _parts(request.task)
         client = self._arm.tasks(registry.subscription)
-        # Got before, so that a failure to get it isn't taken for one after which a run may exist.
-        await self._arm.authenticate()
         from azure.core.exceptions import HttpResponseError
 
         action, what = f"{PROVIDER}/scheduleRun/action", describe(registry, f"task {name}")
@@ -77,7 +75,7 @@ class AcrTasks:
             raise _unknown(what) from error
         except InvalidError as error:  # it has an answer, and it tells no run
             raise _unknown(what) from error
-        except BasetrackerError:  # nothing was sent: the host is held, or there is no token
+        except BasetrackerError:  # of the identity or the transport, before anything was sent: no token, or a pause
             raise
         except Exception as error:  # whatever it was, the request may have arrived
             raise _unknown(what) from error

@@ -63,14 +63,6 @@ class Arm:
         """ARM's host name."""
         return host_of(URL(self._endpoint))
 
-    async def authenticate(self) -> None:
-        """Have a token for ARM, so that a request that follows fails for no reason of ours.
-
-        Raises:
-            DeniedError, UnavailableError: there is none.
-        """
-        await self._required().token(self._scope)
-
     def tasks(self, subscription: str) -> ContainerRegistryTasksMgmtClient:
         """The client for tasks and runs. Raises DeniedError when there is no Azure identity."""
         return self._for(subscription).tasks
