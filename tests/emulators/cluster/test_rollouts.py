@@ -259,3 +259,31 @@ async def test_no_progress_is_told_at_the_deadline(authority: Authority) -> None
         assert shop.condition("Progressing")["status"] == "True"
         now += timedelta(seconds=3)
         await shop.until(lambda: shop.condition("Progressing").get("reason") == "ProgressDeadlineExceeded")
+
+
+def _with_init(image: str) -> Any:
+    document = deployment(replicas=1)
+    document["metadata"]["namespace"] = "shop"
+    document["spec"]["template"]["spec"]["initContainers"] = [{"name": "first", "image": image}]
+    return document
+
+
+async def test_init_containers_come_first(shop: Shop) -> None:
+    await shop.cluster.apply(_with_init("registry.example.com/init:1"))
+    await shop.rolled_out()
+    (status,) = shop.pods()[0]["status"]["initContainerStatuses"]
+    assert status["imageID"] == f"registry.example.com/init@{DIGEST}"
+    assert status["state"]["terminated"]["reason"] == "Completed"
+
+
+async def test_a_missing_init_image_holds_the_pod(shop: Shop) -> None:
+    await shop.cluster.apply(_with_init("registry.example.com/missing-init:1"))
+
+    def held() -> bool:
+        statuses = [status for pod in shop.pods() for status in pod.get("status", {}).get("initContainerStatuses", [])]
+        return any(status["state"].get("waiting", {}).get("reason") == "ImagePullBackOff" for status in statuses)
+
+    await shop.until(held)
+    (status,) = shop.pods()[0]["status"]["containerStatuses"]
+    assert status["state"]["waiting"]["reason"] == "PodInitializing"
+    assert not shop.deployment()["status"].get("readyReplicas")

@@ -55,6 +55,9 @@ def pod_reason(document: Json) -> str:
     """A Pod's STATUS: what its containers wait for, else its phase."""
     if dig(document, "metadata", "deletionTimestamp"):
         return "Terminating"
+    for container in dig(document, "status", "initContainerStatuses", default=[]):
+        if reason := dig(container, "state", "waiting", "reason"):
+            return f"Init:{reason}"
     for container in dig(document, "status", "containerStatuses", default=[]):
         reason = dig(container, "state", "waiting", "reason") or dig(container, "state", "terminated", "reason")
         if reason:

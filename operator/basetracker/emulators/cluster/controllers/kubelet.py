@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 
 from basetracker.emulators.cluster.client import Client
@@ -125,7 +126,7 @@ class Kubelet:
             if dig(pod, "metadata", "deletionTimestamp"):
                 self._client.delete("Pod", *name, grace=0, uid=pod["metadata"]["uid"])
                 return
-            looks = [await self._look(pod, container, failed) for container in _containers(pod)]
+            looks = await self._looks(pod, failed)
             if not self._write(name, looks):
                 return
             for look in looks:
@@ -151,6 +152,15 @@ class Kubelet:
             message = f"Successfully assigned {name[0]}/{name[1]} to {NODE}"
             self._recorder.record(pod, "Normal", "Scheduled", message, "default-scheduler")
         return pod is not None
+
+    async def _looks(self, pod: Json, failed: int) -> list[ContainerLook]:
+        """What becomes of every container: the others wait until the init containers have done their work."""
+        inits = dig(pod, "spec", "initContainers", default=[])
+        first = [replace(await self._look(pod, container, failed), init=True) for container in inits]
+        if all(look.is_running for look in first):
+            return first + [await self._look(pod, container, failed) for container in _containers(pod)]
+        waiting = [ContainerLook(c["name"], c["image"], reason="PodInitializing") for c in _containers(pod)]
+        return first + waiting
 
     async def _look(self, pod: Json, container: Json, failed: int) -> ContainerLook:
         """What becomes of a container now; the first failure and the back-off after it have names of their own."""
@@ -182,8 +192,10 @@ class Kubelet:
         return self._client.edit("Pod", *name, change, status=True) is not None
 
     def _tell(self, pod: Json, look: ContainerLook) -> None:
-        field = f"spec.containers{{{look.name}}}"
+        field = f"spec.{'initContainers' if look.init else 'containers'}{{{look.name}}}"
         match look.reason:
+            case "PodInitializing":
+                return
             case "":
                 pulled = f'Container image "{look.image}" already present on machine'
                 told = [("Normal", "Pulled", pulled), ("Normal", "Started", "Started container " + look.name)]
@@ -195,7 +207,8 @@ class Kubelet:
                 told = [("Warning", "BackOff", f"Back-off restarting failed container {look.name}")]
             case _:
                 told = [("Normal", "Started", "Started container " + look.name)]
-        seen = dig(pod, "status", "containerStatuses", default=[])
+        key = "initContainerStatuses" if look.init else "containerStatuses"
+        seen = dig(pod, "status", key, default=[])
         before: Json = next((status for status in seen if status["name"] == look.name), {})
         again = look.is_running and before.get("ready") and before.get("image") == look.image
         for kind, reason, message in [] if again else told:
@@ -212,7 +225,11 @@ def _concerns(old: Json, new: Json) -> bool:
     marks = ("annotations", "deletionTimestamp")
     if any(not same(dig(old, "metadata", mark), dig(new, "metadata", mark)) for mark in marks):
         return True
-    return [c["image"] for c in _containers(old)] != [c["image"] for c in _containers(new)]
+    return _images(old) != _images(new)
+
+
+def _images(pod: Json) -> list[str]:
+    return [c["image"] for c in [*dig(pod, "spec", "initContainers", default=[]), *_containers(pod)]]
 
 
 async def _pause(nudge: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from basetracker.emulators.cluster.document import Json, condition_of, dig
 
+_NOT_INITIALIZED = ("ContainersNotInitialized", "containers with incomplete status")
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerLook:
@@ -22,10 +24,11 @@ class ContainerLook:
     reason: str = ""
     message: str = ""
     crashed: bool = False
+    init: bool = False
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs and is ready."""
+        """Whether it runs and is ready; an init container: whether it has done its work."""
         return not self.reason
 
     @property
@@ -48,16 +51,18 @@ def repository_of(image: str) -> str:
 def pod_status(pod: Json, looks: Sequence[ContainerLook], now: str) -> Json:
     """The next status; without looks the containers are only being created."""
     before = pod.get("status") or {}
-    statuses = [_container(before, look, now) for look in looks] or [
+    first, main = [look for look in looks if look.init], [look for look in looks if not look.init]
+    statuses = [_container(before, look, now) for look in main] or [
         _waiting(container, "ContainerCreating") for container in dig(pod, "spec", "containers", default=[])
     ]
+    initialized = all(look.is_running for look in first)
     running = bool(looks) and all(look.is_running for look in looks)
     started = running or any(look.crashed for look in looks)
     unready = [look.name for look in looks if not look.is_running]
     why = ("", "") if running else ("ContainersNotReady", f"containers with unready status: {unready}")
     conditions = [
         _condition(pod, "PodScheduled", True, "", "", now),
-        _condition(pod, "Initialized", True, "", "", now),
+        _condition(pod, "Initialized", initialized, *(("", "") if initialized else _NOT_INITIALIZED), now),
         _condition(pod, "ContainersReady", running, *why, now),
         _condition(pod, "Ready", running, *why, now),
     ]
@@ -70,6 +75,8 @@ def pod_status(pod: Json, looks: Sequence[ContainerLook], now: str) -> Json:
         "qosClass": "BestEffort",
         "containerStatuses": statuses,
     }
+    if first:
+        status["initContainerStatuses"] = [_init_container(before, look, now) for look in first]
     return status | ({"podIP": address, "podIPs": [{"ip": address}]} if started else {})
 
 
@@ -97,6 +104,19 @@ def _waiting(container: Json, reason: str) -> Json:
         "state": {"waiting": {"reason": reason}},
         "lastState": {},
     }
+
+
+def _init_container(before: Json, look: ContainerLook, now: str) -> Json:
+    status = _container({"containerStatuses": before.get("initContainerStatuses")}, look, now)
+    if not look.is_running:
+        return status
+    started = dig(status, "state", "running", "startedAt", default=now)
+    ended = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": started}
+    known: list[Json] = before.get("initContainerStatuses") or []
+    old = next((item for item in known if item["name"] == look.name and item.get("image") == look.image), {})
+    done = dig(old, "state", "terminated", default={})
+    ended = done if done.get("exitCode") == 0 else ended
+    return status | {"started": False, "restartCount": old.get("restartCount", 0), "state": {"terminated": ended}}
 
 
 def _container(before: Json, look: ContainerLook, now: str) -> Json:
