@@ -108,6 +108,12 @@ def test_ids_that_differ_in_case_are_one() -> None:
 
 
 async def test_subscriptions_are_found_when_none_is_given(world: World, tmp_path: Path) -> None:
+    builder = make_builder(world.cloud, world.time, world.http, tmp_path, world.operator, search=True)
+    assert await builder.resolve(acr_task(), IMAGE) == world.ref
+    assert len(world.asked(SUBSCRIPTIONS)) == 1
+
+
+async def test_subscriptions_are_listed_to_the_end_and_disabled_ones_are_left_out(world: World, tmp_path: Path) -> None:
     other = "00000000-1111-2222-3333-444444444444"
     first = {
         "value": [{"subscriptionId": other, "state": "Disabled"}],
