@@ -23,6 +23,7 @@ from basetracker.ports import Clock
 _log = logging.getLogger(__name__)
 _random = SystemRandom()
 _API: Final = "coordination.k8s.io/v1"
+_DELETED: Final = "somebody has deleted it"
 
 
 class LeadLostError(UnavailableError):
@@ -166,7 +167,7 @@ class Lease:
         try:
             self._lease = await self._kube.put(self._path, self._lease | {"spec": self._spec(self._lease["spec"])})
         except MissingError:
-            self._lose("somebody has deleted it")
+            self._lose(_DELETED)
         except ConflictError:
             await self._look_again()
             return
@@ -175,10 +176,12 @@ class Lease:
     async def _look_again(self) -> None:
         """Somebody has written to the Lease: only their version tells whether it is still ours."""
         found = await self._kube.get(self._path)
-        holder = ((found or {}).get("spec") or {}).get("holderIdentity")
-        if found is None or holder != self.identity:
+        if found is None:
+            self._lose(_DELETED)
+        holder = (found.get("spec") or {}).get("holderIdentity")
+        if holder != self.identity:
             self._lose(f"{holder or 'nobody'} holds it now")
-        self._lease = found or {}
+        self._lease = found
         asked = self._clock.monotonic()
         self._lease = await self._kube.put(self._path, self._lease | {"spec": self._spec(self._lease["spec"])})
         self._held_until = asked + self._terms.renew
