@@ -298,8 +298,21 @@ def _spec(document: object) -> tuple[Spec | None, str]:
         return None, "; ".join(describe(error))
 
 
-_WORDS: Final = {"extra_forbidden": "unknown field; the server would drop it", "missing": "it has to be given"}
-"""Our words where pydantic's are those of a programmer."""
+_WORDS: Final = {
+    "extra_forbidden": "unknown field; the server would drop it",
+    "missing": "it has to be given",
+    "model_type": "it has to be an object with fields of its own",
+    "tuple_type": "it has to be a list",
+    "string_type": "it has to be a string; put it in quotes",
+    "bool_type": "it is true or false, without quotes",
+    "int_type": "it has to be a whole number, without quotes",
+    "enum": "it has to be {expected}",
+    "literal_error": "it has to be {expected}",
+    "too_long": "too many entries; it takes {max_length} at most",
+    "greater_than_equal": "it is at least {ge}",
+    "less_than_equal": "it is at most {le}",
+}
+"""Our words where pydantic's are those of a programmer; filled in from what pydantic knows of the rule."""
 
 
 def describe(error: ValidationError, root: str = "spec") -> list[str]:
@@ -307,7 +320,8 @@ def describe(error: ValidationError, root: str = "spec") -> list[str]:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         where = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-        lines.append(f"{where}: {_WORDS.get(item['type']) or item['msg'].removeprefix('Value error, ')}")
+        words = _WORDS.get(item["type"], "").format_map(item.get("ctx", {}))
+        lines.append(f"{where}: {words or item['msg'].removeprefix('Value error, ')}")
     return lines
 
 
