@@ -92,8 +92,17 @@ def test_a_base_with_other_history_is_never_proven(pair: tuple[Image, Image], da
     target = base.platforms[place]
     assume(target.history)
     at = data.draw(st.integers(0, len(target.history) - 1))
-    field = data.draw(st.sampled_from(["created", "created_by", "comment"]))
-    other = replace(target.history[at], **{field: "new"})
+    old = target.history[at]
+    other = data.draw(
+        st.sampled_from(
+            [
+                replace(old, created="new"),
+                replace(old, created_by="new"),
+                replace(old, comment="new"),
+                replace(old, empty_layer=not old.empty_layer),
+            ]
+        )
+    )
     history = (*target.history[:at], other, *target.history[at + 1 :])
     moved = changed(base, place, replace(target, history=history, digest=Digest.of(b"moved")))
     assert judge(image, moved).verdict is Verdict.UNKNOWN
