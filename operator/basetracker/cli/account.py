@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from basetracker.api.duration import format_duration
-from basetracker.api.names import State
+from basetracker.api.names import Reason, State
 from basetracker.api.status import DownstreamStatus, Status, format_time
 from basetracker.api.tracker import Mode, Spec
 from basetracker.cli.looking import for_a_person
@@ -21,11 +21,11 @@ from basetracker.core.builds import existing_run
 from basetracker.core.observed import ImageSeen, Observed, Problem, ProblemKind
 from basetracker.core.planner import Decision, decide
 from basetracker.core.relations import children_of
-from basetracker.core.rollout import image_of
+from basetracker.core.rollout import Row, image_of
 from basetracker.core.situation import Situation
 from basetracker.core.sources import earlier_bases
 from basetracker.core.status import fold
-from basetracker.oci.lineage import Lineage
+from basetracker.oci.lineage import Lineage, Verdict
 from basetracker.oci.refs import Digest
 
 Json = dict[str, Any]
@@ -77,10 +77,13 @@ def account(view: View) -> Json:
         },
         "seenAt": format_time(observed.now),
         "summary": _summary(images),
-        "base": _base(observed, folded, tracker.spec) if tracker.spec else None,
+        "base": _base(observed, tracker.spec) if tracker.spec else None,
         "chain": _chain(observed),
         "images": images,
-        "conditions": [item.model_dump(mode="json", by_alias=True) for item in folded.conditions],
+        "conditions": [
+            {"type": str(one.type), "status": one.status, "reason": one.reason, "message": one.message}
+            for one in folded.conditions
+        ],
         "nextLook": _next_look(view),
         "notes": [*view.notes, *_status_notes(observed)],
     }
@@ -93,13 +96,14 @@ def _summary(images: list[Json]) -> Json:
     return {"current": current, "total": len(states), "text": f"{current}/{len(states)}", "state": str(worst)}
 
 
-def _base(observed: Observed, folded: Status, spec: Spec) -> Json:
+def _base(observed: Observed, spec: Spec) -> Json:
     digest, problem = observed.base.digest, observed.base.problem
     if observed.parent is not None:
         source = "parent"
     else:
         source = "status" if problem is not None or spec.suspend or observed.circle else "registry"
-    since = folded.base.since if folded.base is not None and folded.base.digest == digest else None
+    stored = observed.tracker.status.base
+    since = stored.since if stored is not None and stored.digest == digest else None
     before = earlier_bases(observed.tracker.status, digest) if digest is not None else ()
     return {
         "image": str(spec.base.image),
@@ -138,11 +142,11 @@ def _image(view: View, folded: Status, situation: Situation, step: Step, intende
         "seen": found,
         "stored": stored,
         "unread": unread,
-        **_record(row),
+        **_record(row, before),
         "tag": {"digest": _text(seen.tag.digest), "problem": _problem(seen.tag.problem)},
         "lineages": _lineages(situation),
         "task": _task(seen),
-        "workloads": [_workload(situation, number) for number in range(len(situation.rows))],
+        "workloads": [_workload(row, seen) for row in situation.rows],
         "next": [_action(action, seen) for action in intended.actions],
     }
 
@@ -151,10 +155,15 @@ def _told(state: object, reason: object, message: str) -> Json:
     return {"state": str(state), "reason": str(reason), "message": message}
 
 
-def _record(row: DownstreamStatus | None) -> Json:
-    """What the status would hold besides state and workloads."""
+def _record(row: DownstreamStatus | None, before: DownstreamStatus | None) -> Json:
+    """What the status would hold besides state and workloads; without the times that only writing it would set."""
     whole = row.model_dump(mode="json", by_alias=True) if row is not None else {}
-    return {key: whole.get(key) for key in ("lineage", "staleSince", "validated", "build", "gates", "rejected")}
+    found = {key: whole.get(key) for key in ("lineage", "staleSince", "validated", "build", "gates", "rejected")}
+    if before is None or before.stale_since is None:
+        found["staleSince"] = None
+    if found["validated"] and (before is None or row is None or before.validated != row.validated):
+        found["validated"]["at"] = None
+    return found
 
 
 def _unread(observed: Observed, seen: ImageSeen) -> list[str]:
@@ -216,21 +225,31 @@ def _task(seen: ImageSeen) -> Json | None:
     }
 
 
-def _workload(situation: Situation, number: int) -> Json:
-    row = situation.rows[number]
+def _workload(row: Row, seen: ImageSeen) -> Json:
     container = row.container
+    image = image_of(container) if container is not None else None
+    digest = image.digest if image is not None else None
+    found = seen.lineages.get(digest) if digest is not None else None
+    verdict = str(found.verdict) if isinstance(found, Lineage) else None
+    message = row.message
+    if row.reason is Reason.CURRENT and container is not None and verdict != Verdict.PROVEN:
+        # Nothing is to be delivered, which says nothing yet about what runs.
+        runs = f"runs a digest whose lineage is {verdict or 'not known'}" if digest is not None else "runs a bare tag"
+        message = f"{row.status.kind} {row.status.name} {runs}"
     return {
         "kind": row.status.kind,
         "name": row.status.name,
         "container": row.status.container or None,
         "image": container.image if container is not None else None,
         "writer": container.writer or None if container is not None else None,
-        "digest": _text(row.status.digest),
+        "digest": _text(digest),
+        "lineage": verdict,
+        "deliveredDigest": _text(row.status.digest),
         "previousDigest": _text(row.status.previous_digest),
         "state": str(row.status.state),
         "needsDelivery": row.needs_delivery,
         "reason": str(row.reason),
-        "message": row.message,
+        "message": message,
     }
 
 

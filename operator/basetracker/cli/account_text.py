@@ -48,8 +48,7 @@ def _base(base: Json) -> Branch:
             "registry": "as its tag points",
         }
         below.append(Branch(f"digest: {base['digest']}, {source[base['source']]}"))
-    if base["since"]:
-        below.append(Branch(f"since: {base['since']}"))
+        below.append(Branch(f"since: {base['since'] or 'seen now, and not yet in the status'}"))
     if base["problem"]:
         below.append(Branch(f"couldn't be read: {base['problem']['message']}", tone=Tone.BAD))
     if base["earlier"]:
@@ -75,9 +74,8 @@ def _image(item: Json) -> Branch:
     below += [_lineage(one) for one in item["lineages"]]
     if item["validated"]:
         kept = item["validated"]
-        below.append(
-            Branch(f"validated: {_short(kept['digest'])} for base {_short(kept['baseDigest'])} at {kept['at']}")
-        )
+        when = f"at {kept['at']}" if kept["at"] else "now, and not yet in the status"
+        below.append(Branch(f"validated: {_short(kept['digest'])} for base {_short(kept['baseDigest'])} {when}"))
     below += _build(item)
     below += _gates(item["gates"] or [])
     below += _workloads(item["workloads"])

@@ -114,7 +114,7 @@ async def announced(what: str) -> AsyncIterator[None]:
 async def _remind(what: str) -> None:
     await asyncio.sleep(PATIENCE)
     while True:
-        click.echo(f"{what} …", err=True)
+        click.echo(f"{what} ...", err=True)
         await asyncio.sleep(REMINDER)
 
 

@@ -6,6 +6,7 @@ characters, no markup.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,8 @@ Item = Branch | Grid
 def show(items: Iterable[Item], out: TextIO | None = None) -> None:
     """Print to `out` (standard output): drawn on a terminal, plain lines otherwise."""
     stream = out or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a console that lacks a letter still gets the rest
     if stream.isatty():
         _draw(items, stream)
         return

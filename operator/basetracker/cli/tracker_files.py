@@ -79,19 +79,29 @@ def _documents(file: str, content: bytes) -> Iterator[_Document | Finding]:
         loader = yaml.SafeLoader(content)
         while loader.check_node():
             node = loader.get_node()
-            if node is None:
-                continue
-            line = node.start_mark.line + 1
-            repeated = list(_repeated_keys(file, node))
-            yield from repeated
-            if repeated:
-                continue
-            body = loader.construct_document(node)
-            yield from _members(_Document(file=file, line=line, body=body), node)
+            if node is not None:
+                yield from _constructed(file, loader, node)
+    except yaml.reader.ReaderError as error:
+        line = content.decode(errors="replace")[: error.position].count("\n") + 1
+        yield Finding(file=file, line=line, what="YAML", result=Result.WRONG, message=str(error.reason))
     except yaml.YAMLError as error:
         yield _syntax_error(file, error)
-    except (ValueError, RecursionError) as error:
-        yield Finding(file=file, line=1, what="YAML", result=Result.WRONG, message=_one_line(error))
+    except RecursionError:
+        yield Finding(file=file, line=1, what="YAML", result=Result.WRONG, message="it is nested too deeply")
+
+
+def _constructed(file: str, loader: yaml.SafeLoader, node: yaml.Node) -> Iterator[_Document | Finding]:
+    line = node.start_mark.line + 1
+    repeated = list(_repeated_keys(file, node))
+    if repeated:
+        yield from repeated
+        return
+    try:
+        body = loader.construct_document(node)
+    except ValueError as error:  # such as a date that no calendar has
+        yield Finding(file=file, line=line, what="YAML", result=Result.WRONG, message=_one_line(error))
+        return
+    yield from _members(_Document(file=file, line=line, body=body), node)
 
 
 def _members(document: _Document, node: yaml.Node) -> Iterator[_Document]:

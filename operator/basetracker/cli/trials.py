@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, Final
 
 from basetracker.api.tracker import Build, Downstream, SecretRef
-from basetracker.cli.looking import AssumedAllowList, for_a_person
+from basetracker.cli.looking import AssumedAllowList
 from basetracker.cli.tracker_files import Finding, Result, TrackerFile
 from basetracker.core.observed import TaskRef
-from basetracker.errors import BasetrackerError
+from basetracker.errors import BasetrackerError, DeniedError
 from basetracker.oci.refs import Digest, ImageRef
 from basetracker.ports import Credential
 from basetracker.wiring import Parts
 
 Answer = tuple[Result, str]
+_NOBODY: Final = "no AZURE_* credentials are at hand here"
 
 
 class Trials:
@@ -51,7 +52,9 @@ class Trials:
         try:
             digest = await self._once(("digest", image, credential), self._digest(image, credential))
         except BasetrackerError as error:
-            return tracker.finding(what, Result.WRONG, f"{image}: {for_a_person(str(error))}")
+            anonymous = credential is None and not self._azure and isinstance(error, DeniedError)
+            hint = f" ({_NOBODY})" if anonymous else ""
+            return tracker.finding(what, Result.WRONG, f"{image}: {error}{hint}")
         if digest is None:
             return tracker.finding(what, Result.WRONG, f"{image}: {image.host} has no such tag")
         return tracker.finding(what, Result.OK, f"{image} is {digest.short}")
@@ -72,7 +75,7 @@ class Trials:
     async def _task(self, tracker: TrackerFile, item: Downstream, build: Build) -> Finding:
         what, task = f"task {item.name}", build.acr_task
         if not self._azure:
-            message = f"{task.name} isn't asked for: no AZURE_* credentials are at hand"
+            message = f"{task.name} isn't asked for: {_NOBODY}"
             return tracker.finding(what, Result.SKIPPED, message)
         try:
             ref = await self._parts.world.builder.resolve(task, item.image)
@@ -81,7 +84,7 @@ class Trials:
                 message = f"{ref}: the allow-list of tasks doesn't name it for this namespace"
                 return tracker.finding(what, Result.WRONG, message)
         except BasetrackerError as error:
-            return tracker.finding(what, Result.WRONG, f"{task.name}: {for_a_person(str(error))}")
+            return tracker.finding(what, Result.WRONG, f"{task.name}: {error}")
         return tracker.finding(what, result, message)
 
     async def _task_answer(self, ref: TaskRef) -> Answer:
