@@ -46,6 +46,12 @@ def test_a_terminal_gets_a_tree_and_a_table() -> None:
     assert "checkout" in text
 
 
+def test_nothing_is_cut_off_on_a_narrow_terminal() -> None:
+    out = Terminal()
+    show([Grid(columns=("A", "B"), rows=(("x" * 90, "y" * 90),))], out)
+    assert (out.getvalue().count("x"), out.getvalue().count("y")) == (90, 90)
+
+
 def test_every_row_has_a_tone() -> None:
     (grid,) = [item for item in ITEMS[0].below if isinstance(item, Grid)]
     assert [grid.tone(row) for row in range(2)] == [Tone.GOOD, Tone.PLAIN]

@@ -117,7 +117,9 @@ def _table(grid: Grid) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(*grid.columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for column in grid.columns:
+        table.add_column(column, overflow="fold")  # a digest or a path that is cut off is of no use
     for number, row in enumerate(grid.rows):
         table.add_row(*(_text(cell, Tone.PLAIN) for cell in row), style=str(grid.tone(number)) or None)
     return table
