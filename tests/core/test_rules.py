@@ -103,7 +103,7 @@ TABLE = (
         Scene(record=record(BuildState.QUEUED), run=run(BuildState.QUEUED)),
         State.BUILDING,
         Reason.BUILD_QUEUED,
-        f"cf1 is queued for base {B2.short}",
+        f"Refuted; run cf1 for base {B2.short} is queued$",
     ),
     Told(
         "running, adopted",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from basetracker.api.names import BuildState
+from basetracker.api.names import REQUESTED_AT, BuildState, Reason
 from basetracker.api.status import BuildStatus
 from basetracker.core.actions import build_key
 from basetracker.core.observed import BuildSeen, Run, TaskRef
@@ -109,6 +109,32 @@ def output_digest(run: Run, image: ImageRef) -> Digest | None:
 def is_overdue(record: BuildStatus, timeout: timedelta, now: datetime) -> bool:
     """Whether queueing and running have taken longer than the tracker allows."""
     return record.requested_at is not None and now - record.requested_at > timeout
+
+
+def progress(record: BuildStatus) -> tuple[Reason, str]:
+    """How a live record's run is coming along."""
+    run = f"run {record.run_id} for base {record.base_digest.short}"
+    adopted = ", started by ACR's own trigger or somebody else and adopted" if record.adopted else ""
+    match record.state:
+        case BuildState.REQUESTED:
+            return Reason.BUILD_REQUESTED, "a run was asked for and is looked for among the task's runs"
+        case BuildState.QUEUED:
+            return Reason.BUILD_QUEUED, f"{run} is queued{adopted}"
+        case BuildState.RUNNING:
+            return Reason.BUILD_RUNNING, f"{run} is running{adopted}"
+        case _ if record.run_id is not None:
+            return Reason.BUILD_UNKNOWN, f"how {run} goes on isn't known and is looked up"
+        case _:
+            return Reason.BUILD_UNKNOWN, f"whether a run was started isn't known and is looked up: {record.message}"
+
+
+def setback(record: BuildStatus) -> str:
+    """What became of the last attempt, and what brings the next."""
+    what = f"attempt {record.attempt} of {MAX_ATTEMPTS} failed" if record.run_id else "no run could be started"
+    return (
+        f"{what}: {record.message}; the next attempt comes after a wait, or now with a new value of the annotation "
+        f"{REQUESTED_AT}"
+    )
 
 
 def refused(record: BuildStatus | None, base: Digest, message: str, now: datetime, wait: timedelta) -> BuildStatus:

@@ -14,7 +14,7 @@ from basetracker.api.names import BuildState, GateVerdict, Reason, State
 from basetracker.api.status import BuildStatus
 from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import CancelRun, StartBuild, Step
-from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, live_run
+from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, live_run, progress, setback
 from basetracker.core.deliveries import delivery_step
 from basetracker.core.gating import is_down, pends
 from basetracker.core.observed import Observed, Problem, ProblemKind, TagSeen
@@ -94,20 +94,11 @@ def build_live(case: Case) -> Step | None:
     if record is None or not record.state.is_live:
         return None
     problem = case.situation.seen.build.problem
-    told = {
-        BuildState.REQUESTED: (Reason.BUILD_REQUESTED, "a run was asked for and is looked for among the task's runs"),
-        BuildState.QUEUED: (Reason.BUILD_QUEUED, f"run {record.run_id} is queued"),
-        BuildState.RUNNING: (Reason.BUILD_RUNNING, f"run {record.run_id} is running"),
-    }
-    unknown = (
-        Reason.BUILD_UNKNOWN,
-        f"how run {record.run_id or 'that was asked for'} ended isn't known; it is looked up",
-    )
-    reason, message = told.get(record.state, unknown)
+    reason, message = progress(record)
     if problem is not None:
         message = f"{message}; {problem.message}"
-    elif record.state is not BuildState.REQUESTED and record.run_id:
-        message = f"{message} for base {record.base_digest.short}{_adopted(record)}"
+    if case.situation.build_for_base is not None and not case.situation.is_fresh:
+        message = f"{_why_stale(case)}; {message}"
     return Step(
         state=State.BUILDING, reason=reason, message=message, wake=case.observed.now + case.observed.run_interval
     )
@@ -191,12 +182,14 @@ def attempt_waits(case: Case) -> Step | None:
     record = _failed_record(case)
     if record is None or record.next_attempt_at is None or record.next_attempt_at <= case.observed.now:
         return None
-    what = f"attempt {record.attempt} of {MAX_ATTEMPTS} failed" if record.run_id else "no run could be started"
-    message = (
-        f"{what}: {record.message}; the next attempt comes after a wait, or now with a new value of the annotation "
-        "basetracker.dev/requested-at"
+    before = case.situation.before
+    was_denied = before is not None and before.reason is Reason.ACCESS_DENIED and record.run_id is None
+    return Step(
+        state=State.BLOCKED if was_denied else State.STALE,
+        reason=Reason.ACCESS_DENIED if was_denied else Reason.RETRY_WAITING,
+        message=setback(record),
+        wake=record.next_attempt_at,
     )
-    return Step(state=State.STALE, reason=Reason.RETRY_WAITING, message=message, wake=record.next_attempt_at)
 
 
 def task_unusable(case: Case) -> Step | None:
@@ -385,7 +378,3 @@ def _why_stale(case: Case) -> str:
     if found is None or isinstance(found, Problem):
         return f"it isn't known to contain base {short}"
     return f"it doesn't contain base {short}: {found.message}"
-
-
-def _adopted(record: BuildStatus) -> str:
-    return ", started by ACR's own trigger or somebody else and adopted" if record.adopted else ""

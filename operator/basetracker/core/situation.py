@@ -139,10 +139,11 @@ def _validation(
             if fresh is not None and fresh.digest == digest:
                 return digest, gates, fresh
             return digest, gates, Validated(digest=digest, base_digest=base.digest, at=observed.now)
-    stored = kept if fresh is None else None
-    if not others:
-        return None, (), stored
-    return others[0], answers[others[0]], stored
+    if others:
+        return others[0], answers[others[0]], kept if fresh is None else None
+    if fresh is not None:
+        return None, (), None
+    return None, before.gates if before else (), kept
 
 
 def _choices(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:

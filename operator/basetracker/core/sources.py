@@ -41,7 +41,10 @@ def claims_about(
     claims: list[Claim] = []
     record = before.build if before else None
     passes_base = item.build is not None and item.build.acr_task.base_argument is not None
-    if record is not None and record.digest == digest and passes_base and not record.adopted:
+    made = record.digest if record is not None else None
+    if made is None and build.run is not None:
+        made = output_digest(build.run, item.image)  # it has just ended: the record doesn't tell yet
+    if record is not None and made == digest and passes_base and not record.adopted:
         claims.append(Claim(source=ClaimSource.BUILD, base=record.base_digest))
     if build.facts is not None and digest == tag:
         claims += [

@@ -21,7 +21,7 @@ from basetracker.api.status import (
     WorkloadStatus,
 )
 from basetracker.core.actions import Deliver, Outcome, StartBuild, Step
-from basetracker.core.builds import failed, record_of, refused
+from basetracker.core.builds import failed, progress, record_of, refused, setback
 from basetracker.core.conditions import conditions_of, summary_of
 from basetracker.core.history import entries_between
 from basetracker.core.observed import Observed
@@ -104,7 +104,7 @@ def _after(
                 build = _build_after(build, outcome.action, outcome, observed)
             case Deliver():
                 rows = [(row, _row_after(row, status, outcome, observed)) for row, status in rows]
-        step = _step_after(step, outcome)
+        step = _step_after(step, build, outcome)
     latest = situation.seen.tag.digest
     found = situation.latest
     before = situation.before
@@ -158,7 +158,7 @@ def _row_after(row: Row, status: WorkloadStatus, outcome: Outcome, observed: Obs
     )
 
 
-def _step_after(step: Step, outcome: Outcome) -> Step:
+def _step_after(step: Step, record: BuildStatus | None, outcome: Outcome) -> Step:
     """The step's words after an action: an error is told where it happened."""
     if isinstance(outcome.action, Deliver):
         name = f"{outcome.action.workload.kind} {outcome.action.workload.name}"
@@ -171,28 +171,21 @@ def _step_after(step: Step, outcome: Outcome) -> Step:
         reason = Reason.ACCESS_DENIED if outcome.denied else Reason.DELIVERY_REFUSED
         return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}")
     if isinstance(outcome.action, StartBuild):
-        return _build_step_after(step, outcome)
+        return _build_step_after(step, record, outcome)
     return step if not outcome.error else replace(step, message=f"{step.message}; {outcome.error}")
 
 
-def _build_step_after(step: Step, outcome: Outcome) -> Step:
-    if outcome.run is not None:
-        word = "adopted" if outcome.adopted else "queued"
-        why = step.message.rpartition("; ")[0]
-        message = f"{why}; run {outcome.run.run_id} is {word}"
-        return replace(step, reason=Reason.BUILD_QUEUED, message=message)
-    if outcome.unknown:
-        message = f"whether a run was started isn't known and is looked up: {outcome.error}"
-        return replace(step, reason=Reason.BUILD_UNKNOWN, message=message)
-    if outcome.temporary:
-        return replace(
-            step, state=State.STALE, reason=Reason.BASE_MOVED, message=f"no run was started: {outcome.error}"
-        )
+def _build_step_after(step: Step, record: BuildStatus | None, outcome: Outcome) -> Step:
+    """In the words that the rules will have for it in the next turn, so that it has nothing to write."""
+    if outcome.temporary or record is None:
+        message = f"no run was started: {outcome.error}"
+        return replace(step, state=State.STALE, reason=Reason.BASE_MOVED, message=message)
+    if record.state.is_live:
+        reason, message = progress(record)
+        return replace(step, reason=reason, message=f"{step.message.rpartition('; ')[0]}; {message}")
     if outcome.denied:
-        return replace(step, state=State.BLOCKED, reason=Reason.ACCESS_DENIED, message=outcome.error)
-    return replace(
-        step, state=State.STALE, reason=Reason.RETRY_WAITING, message=f"no run could be started: {outcome.error}"
-    )
+        return replace(step, state=State.BLOCKED, reason=Reason.ACCESS_DENIED, message=setback(record))
+    return replace(step, state=State.STALE, reason=Reason.RETRY_WAITING, message=setback(record))
 
 
 def _handled(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) -> LastHandled:
