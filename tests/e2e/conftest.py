@@ -10,14 +10,14 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from basetracker.emulators.authority import Authority
 
-from .harness import build, registry
+from .harness import build, registry, wheel
 from .harness.cluster import RealCluster, given, scratch_namespace, started
 from .harness.missing import missing
 from .harness.registry import DockerRegistry
@@ -59,14 +59,14 @@ def real_cluster(request: pytest.FixtureRequest, workspace: Path) -> Iterator[Re
     elif reason := build.obstacle():
         missing(reason)
     else:
-        world = started(_binary(request.config), directory)
+        world = started(build.build(_progress(request.config)), directory)
     with world as cluster:
         yield cluster
         assert not cluster.kubelet.failures, "the emulated nodes had failures of their own"
 
 
-def _binary(config: pytest.Config) -> Path:
-    """The built control plane; the progress of a build shows in spite of the capture of output."""
+def _progress(config: pytest.Config) -> Callable[[str], None]:
+    """Tells how a long step goes; it shows in spite of the capture of output."""
     capture = config.pluginmanager.getplugin("capturemanager")
     terminal = config.get_terminal_writer()
 
@@ -75,7 +75,14 @@ def _binary(config: pytest.Config) -> Path:
             terminal.line(line)
             terminal.flush()
 
-    return build.build(say)
+    return say
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(request: pytest.FixtureRequest, workspace: Path) -> Iterator[Path]:
+    """The `bin` directory of an environment with the wheel of this source, and nothing of its tree."""
+    with wheel.installed(workspace, _progress(request.config)) as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,10 @@ class RealCluster:
 
     placement: dict[str, Any] = PLACEMENT
 
-    def __init__(self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path) -> None:
+    def __init__(
+        self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path, *, is_own: bool
+    ) -> None:
+        self.is_own = is_own
         self.kubeconfig = kubeconfig
         self.admin = Kubectl(kubeconfig)
         self.images = images
@@ -100,10 +103,26 @@ def _with_nodes(kubeconfig: Path, directory: Path, *, binds_pods: bool) -> Itera
     try:
         proxy.wait_until(socket.exists, seconds=PROXY_SECONDS)
         kubelet.start()
-        yield RealCluster(kubeconfig, images, kubelet, directory)
+        yield RealCluster(kubeconfig, images, kubelet, directory, is_own=binds_pods)
     finally:
         kubelet.stop()
         proxy.stop()
+
+
+def refusals(admin: Kubectl) -> dict[str, float]:
+    """How often the API server has said "forbidden" so far, by verb and resource, whoever asked.
+
+    Left out is what says nothing of rights: nobody may create anything in a namespace that is ending.
+    """
+    found: dict[str, float] = {}
+    for line in admin.run("get", "--raw=/metrics").splitlines():
+        if line.startswith("apiserver_request_total{") and 'code="403"' in line:
+            name, _, count = line.rpartition(" ")
+            labels = dict(label.split("=", 1) for label in name.partition("{")[2].rstrip("}").split(","))
+            if labels["verb"] != '"POST"':
+                key = f"{labels['verb']} {labels['resource']} {labels['subresource']}".replace('"', "")
+                found[key] = found.get(key, 0) + float(count)
+    return found
 
 
 @contextmanager

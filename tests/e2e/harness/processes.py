@@ -41,8 +41,8 @@ class ServerProcess:
         self._arguments = [str(argument) for argument in arguments]
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self, environment: Mapping[str, str] | None = None) -> Self:
-        """Start it; `environment` is added to this process's own."""
+    def start(self, environment: Mapping[str, str] | None = None, *, inherit: bool = True) -> Self:
+        """Start it; `environment` is added to this process's own, or is all there is when it may not inherit."""
         setpriv = shutil.which("setpriv")
         guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         with self.log.open("ab") as log:
@@ -51,7 +51,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**(os.environ if inherit else {}), **(environment or {})},
                 start_new_session=True,
             )
         return self
@@ -75,11 +75,22 @@ class ServerProcess:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
-    def stop(self, *, patience: float = 5.0) -> None:
-        """End it: SIGTERM to its group, SIGKILL after `patience` seconds. Does nothing when it has ended."""
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._child is not None and self._child.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL to its group: it gets no time for anything."""
+        if self._child is not None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+
+    def stop(self, *, patience: float = 5.0) -> int | None:
+        """End it: SIGTERM to its group, SIGKILL after `patience` seconds; its exit code, None if it never ran."""
         child, self._child = self._child, None
         if child is None:
-            return
+            return None
         for sign, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, None)):
             try:
                 os.killpg(child.pid, sign)
@@ -90,4 +101,4 @@ class ServerProcess:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        child.wait()
+        return child.wait()

@@ -15,13 +15,13 @@ import urllib.request
 from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import yaml
 
 from basetracker.emulators.authority import Authority
-from basetracker.emulators.images import Image, Index
+from basetracker.emulators.images import Image, Index, load
 
 from .processes import ServerProcess, free_port
 from .pulls import MANIFESTS, Credentials, RegistrySource
@@ -37,6 +37,11 @@ def obstacle() -> str | None:
     if shutil.which("docker-registry"):
         return None
     return "no docker-registry on this machine (Debian: apt-get install docker-registry)"
+
+
+class _Answer(NamedTuple):
+    headers: Message
+    body: bytes
 
 
 class DockerRegistry:
@@ -96,7 +101,30 @@ class DockerRegistry:
             if error.code == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return answer["Docker-Content-Digest"]
+        return answer.headers["Docker-Content-Digest"]
+
+    def pull(self, path: str) -> Image | Index | None:
+        """The image behind `repository:tag` or `repository[:tag]@digest`; None when there is none."""
+        name, _, digest = path.partition("@")
+        repository, _, tag = name.partition(":")
+
+        def manifest(reference: str) -> _Answer:
+            return self._call("GET", f"/v2/{repository}/manifests/{reference}", headers={"Accept": MANIFESTS})
+
+        try:
+            top = manifest(digest or tag)
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        children = {child["digest"] for child in json.loads(top.body).get("manifests", ())}
+
+        def part(wanted: str) -> bytes:
+            if wanted in children:
+                return manifest(wanted).body
+            return self._call("GET", f"/v2/{repository}/blobs/{wanted}").body
+
+        return load(top.body, top.headers["Content-Type"], part)
 
     def source(self) -> RegistrySource:
         """This registry as nodes see it."""
@@ -104,7 +132,7 @@ class DockerRegistry:
 
     def _push_blobs(self, image: Image, repository: str) -> None:
         for digest, blob in image.blobs.items():
-            place = self._call("POST", f"/v2/{repository}/blobs/uploads/")["Location"]
+            place = self._call("POST", f"/v2/{repository}/blobs/uploads/").headers["Location"]
             joint = "&" if urllib.parse.urlsplit(place).query else "?"
             self._call("PUT", f"{place}{joint}digest={digest}", blob, {"Content-Type": "application/octet-stream"})
 
@@ -114,16 +142,14 @@ class DockerRegistry:
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Message:
-        """The answer's headers."""
+    ) -> _Answer:
         url = urllib.parse.urljoin(f"https://{self.host}/", path)
         request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
         if self.credentials:
             who = aiohttp.encode_basic_auth(self.credentials.user, self.credentials.password)
             request.add_header("Authorization", who)
         with urllib.request.urlopen(request, timeout=30, context=self._tls) as answer:
-            found: Message = answer.headers
-            return found
+            return _Answer(answer.headers, answer.read())
 
     def _answers(self) -> bool:
         try:
