@@ -25,7 +25,7 @@ demo: $(READY) ## The whole story on emulators: make demo ARGS="--scenario lacks
 	@$(BIN)/basetracker demo $(ARGS)
 
 test: $(READY) ## Every test that needs no root and no network
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
 
 e2e: $(READY) ## The built wheel on a real control plane; KUBECONFIG=… on the command line takes your cluster
 	@BASETRACKER_E2E=1 BASETRACKER_E2E_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \

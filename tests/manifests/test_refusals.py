@@ -23,34 +23,6 @@ from .schemas import CRD_FILE, object_schema
 KUBECTL = str(Path(sys.executable).with_name("kubectl"))
 KUBECONFIG = os.environ.get("BASETRACKER_TEST_KUBECONFIG", "")
 SCHEMA = object_schema()
-# What an object that was stored before a rule may hold: the types read it, and what it names is then not found.
-READ_ALL_THE_SAME = {
-    "name in upper case",
-    "name too long",
-    "Secret's name",
-    "timeout 0s",
-    "timeout 0h0m",
-    "task named four",
-    "task named build.checko",
-    "task named tasks/build",
-    "task's name too long",
-    "registry as a name",
-    "registry as a login server",
-    "registry as another resource",
-    "registry as a task's id",
-    "registry as a path that climbs",
-    "base argument listed too",
-    "base argument no identifier",
-    "argument no identifier",
-    "argument twice",
-    "value twice",
-    "value no identifier",
-    "workload twice",
-    "container twice",
-    "workload's name",
-    "container's name",
-    "a word for suspend",
-}
 
 
 def _id(refusal: Refusal) -> str:
@@ -68,7 +40,6 @@ def _stored(document: Json) -> Json:
 
 
 def test_the_names_are_unique() -> None:
-    assert {refusal.name for refusal in REFUSALS} > READ_ALL_THE_SAME
     assert len({refusal.name for refusal in REFUSALS}) == len(REFUSALS)
 
 
@@ -83,7 +54,7 @@ def test_the_validator_refuses_it(refusal: Refusal) -> None:
     assert [item for item in found if item.path == refusal.field and refusal.says in item.message], found
 
 
-@pytest.mark.parametrize("refusal", [item for item in REFUSALS if item.name not in READ_ALL_THE_SAME], ids=_id)
+@ALL
 def test_the_types_refuse_it(refusal: Refusal) -> None:
     assert problems(refusal.tracker) != []
 
@@ -91,8 +62,6 @@ def test_the_types_refuse_it(refusal: Refusal) -> None:
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """kubectl against the given real server, which has the CRD."""
-    if not KUBECONFIG:
-        pytest.skip("BASETRACKER_TEST_KUBECONFIG names no server")
     cache = tmp_path_factory.mktemp("kubectl")
     command = [KUBECTL, f"--kubeconfig={KUBECONFIG}", f"--cache-dir={cache}"]
     subprocess.run([*command, "apply", "--server-side", "-f", str(CRD_FILE)], check=True, timeout=60)
@@ -107,11 +76,13 @@ def _asked(kubectl: list[str], document: Json) -> subprocess.CompletedProcess[st
     return subprocess.run(command, input=json.dumps(document), capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.real_server
 def test_a_real_server_takes_the_good_tracker(kubectl: list[str]) -> None:
     answer = _asked(kubectl, tracker())
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.real_server
 @ALL
 def test_a_real_server_refuses_it(kubectl: list[str], refusal: Refusal) -> None:
     answer = _asked(kubectl, refusal.tracker)

@@ -175,6 +175,7 @@ KINDS = [
     "basic",
     "open",
 ]
+GUARDED = [name for name in KINDS if name != "open"]
 
 
 @pytest.fixture(params=KINDS)
