@@ -95,11 +95,8 @@ def judge(image: Image, base: Image, *, earlier: Iterable[Image] = (), claims: S
     `earlier` are the bases that the same tag pointed to before, as far as they are known: an image that contains a
     longer one of them contains that one, and not the current base whose layers it begins with.
     """
-    others = tuple(other for other in earlier if other.digest != base.digest)
-    if image.digest == base.digest:
-        evidence = tuple(_itself(one) for one in image.platforms)
-    else:
-        evidence = tuple(_with_claims(_compare(one, base, others), one, base, claims) for one in image.platforms)
+    others = tuple(earlier)
+    evidence = tuple(_with_claims(_compare(one, base, others), one, base, claims) for one in image.platforms)
     verdict = min((item.verdict for item in evidence), key=lambda item: item.rank, default=Verdict.UNKNOWN)
     return Lineage(image=image.digest, base=base.digest, verdict=verdict, evidence=evidence)
 
@@ -125,7 +122,7 @@ def _compare(one: PlatformImage, base: Image, earlier: Sequence[Image]) -> Evide
         offered = ", ".join(sorted(str(item.platform) for item in base.platforms)) or "none"
         return found(Verdict.REFUTED, f"the base has no image for {one.platform}; it is there for {offered}")
     if one.digest == target.digest:
-        return _itself(one)
+        return found(Verdict.REFUTED, "the image is the base itself, nothing was built on it")
     if not target.diff_ids:
         return found(Verdict.UNKNOWN, f"the base has no layers for {one.platform}, so nothing can be compared")
     former = _earlier_contained(one, target, earlier)
@@ -160,11 +157,6 @@ def _compare(one: PlatformImage, base: Image, earlier: Sequence[Image]) -> Evide
     return found(Verdict.PROVEN, f"its {layers} for {one.platform} {'is' if count == 1 else 'are'} the base's")
 
 
-def _itself(one: PlatformImage) -> Evidence:
-    message = "the image is the base itself, nothing was built on it"
-    return Evidence(platform=one.platform, verdict=Verdict.REFUTED, message=message)
-
-
 def _differing(one: PlatformImage, target: PlatformImage, base: Image, former: Digest | None) -> Evidence:
     where = _first_difference(one.diff_ids, target.diff_ids)
     has = Digest(one.diff_ids[where]).short if where < len(one.diff_ids) else "nothing"
@@ -191,8 +183,6 @@ def _earlier_contained(one: PlatformImage, target: PlatformImage, earlier: Seque
     for other in earlier:
         former = _for_platform(other, one.platform)
         if former is None or not contains_layers(one, former) or not contains_history(one, former):
-            continue
-        if _is_same(former, target):
             continue
         current_fits = contains_layers(one, target) and contains_history(one, target)
         if not current_fits or _is_longer(former, target, by_history=bool(one.history)):
