@@ -7,9 +7,10 @@ import json
 
 import pytest
 
+from basetracker.demo.files import SYSTEM
 from basetracker.emulators import samples
 
-from .world import BASE, HOST, NAMESPACE, SYSTEM, World, a_tracker, image_of
+from .world import BASE, HOST, NAMESPACE, World, a_tracker, image_of
 
 GENERIC = "registry.example.com"
 TOKENS = "auth.example.com"

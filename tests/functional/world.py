@@ -107,7 +107,7 @@ class Operator:
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        settings = Settings(pod_name=self.name)  # the rest comes from the environment
+        settings = Settings(**{"pod_name": self.name})  # type: ignore[arg-type]  # the rest comes from the environment
         login = Login(environ=self._environ)
         self._working = asyncio.create_task(run_operator(settings, login, self._environ, stop=self._stop))
         self._began.set()
@@ -198,7 +198,7 @@ class World:
 
         def is_there() -> bool:
             validated = self.image(name, tracker).get("validated", {})
-            return validated.get("baseDigest") == base and self.image(name, tracker)["state"] == "Current"
+            return bool(validated.get("baseDigest") == base and self.image(name, tracker)["state"] == "Current")
 
         await self.until(is_there, f"{name} of {tracker} has caught up with its base")
         return str(self.image(name, tracker)["validated"]["digest"])
@@ -246,7 +246,7 @@ class World:
         await self.annotate(REQUESTED_AT, value, tracker)
 
         def is_told() -> bool:
-            return self.status(tracker).get("lastHandled", {}).get("requestedAt") == value
+            return bool(self.status(tracker).get("lastHandled", {}).get("requestedAt") == value)
 
         await self.until(is_told, "the look is handled")
 
@@ -301,12 +301,8 @@ class World:
 
     def deliveries(self, name: str | None = None) -> int:
         """How often the operator has patched Deployments (one of them), whatever came of it."""
-        end = f"/deployments/{name}" if name else ""
-        return sum(
-            1
-            for one in self.by_operator("PATCH")
-            if end in one.path and "/deployments/" in one.path and one.status == 200
-        )
+        patched = [one.path for one in self.by_operator("PATCH") if one.status == 200 and "/deployments/" in one.path]
+        return sum(name is None or path.rpartition("/")[2] == name for path in patched)
 
     def by_operator(self, *methods: str) -> list[Any]:
         """The operator's requests with these methods, without those for the Lease."""

@@ -112,6 +112,18 @@ class TrackerStore:
         self._wrote(tracker.key)
         return stored
 
+    async def load(self, namespaces: Iterable[str] = ("",)) -> Sequence[Key]:
+        """Read all trackers, so that the first turn knows every sibling; the answer is their keys.
+
+        Raises:
+            UnavailableError, DeniedError, MissingError: they can't be listed (now).
+        """
+        for namespace in namespaces:
+            async for page in self._kube.pages(path_of(API_VERSION, PLURAL, namespace)):
+                for item in page.get("items") or ():
+                    self.seen(item)
+        return self.keys()
+
     async def resync(self, namespaces: Iterable[str] = ("",)) -> Resync:
         """Compare with the cluster by names and versions alone; an empty namespace means all of them.
 

@@ -83,17 +83,22 @@ def tag_difference(container: Container, image: ImageRef) -> str:
     return ""
 
 
-def delivered_digest(
+def was_delivered(
     workload: Workload, container: Container, before: WorkloadStatus | None, validated: Validated
-) -> Digest | None:
-    """The digest that was delivered to the container last, by the mark on it, else by our own record."""
+) -> bool:
+    """Whether the container has had the validated digest, by the mark on it or by our own record.
+
+    An undone rollout brings back the mark of the delivery before as well, so the mark alone doesn't tell.
+    """
+    if before is not None and before.digest == validated.digest:
+        return True
     mark = workload.delivered.get(container.name)
-    if mark is not None:
-        try:
-            return parse_image(mark.image).digest
-        except InvalidError:
-            return None
-    return validated.digest if before is not None and before.digest == validated.digest else None
+    if mark is None:
+        return False
+    try:
+        return parse_image(mark.image).digest == validated.digest
+    except InvalidError:
+        return False
 
 
 def previous_digest(workload: Workload, container: Container, before: WorkloadStatus | None) -> Digest | None:

@@ -13,13 +13,13 @@ from basetracker.core.observed import Container, ImageSeen, Observed, Problem, P
 from basetracker.core.relations import chosen_containers, claimant
 from basetracker.core.rollout import (
     Row,
-    delivered_digest,
     image_of,
     is_complete,
     is_delivered,
     previous_digest,
     rollout_state,
     tag_difference,
+    was_delivered,
 )
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -97,7 +97,7 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
     if runs is not None and is_accepted(scene.seen.lineages.get(runs), scene.spec.accept):
         return _settled(scene, workload, container, runs)
     before = scene.row_before(workload, container)
-    is_overridden = delivered_digest(workload, container, before, scene.validated) == scene.validated.digest
+    is_overridden = was_delivered(workload, container, before, scene.validated)
     resuming = scene.observed.tracker.resume != scene.observed.tracker.status.last_handled.resume
     if is_overridden and not resuming:
         writer = container.writer or "somebody"

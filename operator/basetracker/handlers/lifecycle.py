@@ -18,6 +18,8 @@ from basetracker.settings import Settings
 from basetracker.telemetry import LOGGER
 from basetracker.wiring import Operator, wired_operator
 
+LIST_RETRY_SECONDS = 5.0
+
 
 async def run_operator(
     settings: Settings,
@@ -79,6 +81,7 @@ async def _work(operator: Operator, settings: Settings, stop: asyncio.Event, wat
 
 async def _watch(operator: Operator, settings: Settings, watching: Callable[[], None]) -> None:
     parts = operator.parts
+    await _load(operator, settings)
     ready = _Ready(watching)
     await kopf.operator(
         registry=registry_of(parts.store, operator.wakeups, parts.kube.connection),
@@ -88,6 +91,20 @@ async def _watch(operator: Operator, settings: Settings, watching: Callable[[], 
         standalone=True,
         ready_flag=ready,
     )
+
+
+async def _load(operator: Operator, settings: Settings) -> None:
+    """Know all trackers before any of them has its turn: kopf tells of them one by one, and a turn that doesn't know the
+    others takes a chain's middle for its root, builds in a circle, or takes a container that another one claims."""
+    while True:
+        try:
+            keys = await operator.parts.store.load(settings.namespaces or ("",))
+            break
+        except BasetrackerError as error:
+            LOGGER.warning("the trackers can't be listed: %s", error)
+            await asyncio.sleep(LIST_RETRY_SECONDS)
+    for key in keys:
+        operator.wakeups.poke(key)
 
 
 class _Ready(asyncio.Event):
