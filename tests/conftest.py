@@ -1,7 +1,7 @@
 """Rules for the whole suite: what a run leaves out, and that in CI nothing is skipped.
 
-Tests marked `real_server` need an API server, the one of BASETRACKER_TEST_KUBECONFIG; with it, those that order faults of
-the emulated cluster (the fixture `emulated`) are left out. Whatever else a machine lacks is a reason to skip, and in CI
+Tests marked `real_server` need an API server, the one of BASETRACKER_TEST_KUBECONFIG; with it, those that are about the
+emulated cluster alone (the fixtures `emulated` and `cluster`) are left out. Whatever else a machine lacks is a reason to skip, and in CI
 (`CI=true`), where everything has to be there, a failure.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Generator
 import pytest
 
 REAL = bool(os.environ.get("BASETRACKER_TEST_KUBECONFIG"))
+EMULATED = frozenset({"emulated", "cluster"})
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -26,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_left_out(item: pytest.Item) -> bool:
     if REAL:
-        return "emulated" in getattr(item, "fixturenames", ())
+        return not EMULATED.isdisjoint(getattr(item, "fixturenames", ()))
     return item.get_closest_marker("real_server") is not None
 
 

@@ -17,7 +17,7 @@ from basetracker.emulators.authority import Authority
 from basetracker.emulators.images import Index
 
 from .harness.azure import EmulatedAzure
-from .harness.cluster import RealCluster, refusals
+from .harness.cluster import RealCluster, refused_requests
 from .harness.installation import NAME, SYSTEM, Replicas, installed, shipped_environment
 from .harness.registry import DockerRegistry
 from .harness.team import REPLICAS, TRACKER, WORKLOAD, Team
@@ -49,7 +49,7 @@ def replicas(
     directory = workspace / "operator"
     directory.mkdir()
     with installed(real_cluster, ALLOWED):
-        refused = refusals(real_cluster.admin)
+        refused = refused_requests(real_cluster.admin)
         environment = {**azure.environment(directory), **shipped_environment(real_cluster, directory)}
         running = Replicas(real_cluster, installed_wheel / "basetracker", environment, directory)
         try:
@@ -60,7 +60,7 @@ def replicas(
         finally:
             running.stop()
         if real_cluster.is_own:
-            assert refusals(real_cluster.admin) == refused, "the shipped rights are too few"
+            assert refused_requests(real_cluster.admin) == refused, "the shipped rights are too few"
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,8 @@ from .pulls import ImageSources
 
 NODES = ("e2e-node-1", "e2e-node-2", "e2e-node-3")
 SCRATCH = {"e2e.basetracker.dev/scratch": "true"}
+# What the tests install for the whole cluster; all tests together need no other.
+CRDS = ("baseimagetrackers.basetracker.dev", "widgets.test.basetracker.dev")
 PROXY_SECONDS = 20.0
 
 
@@ -78,11 +80,18 @@ def started(binary: Path, directory: Path) -> Iterator[RealCluster]:
 
 @contextmanager
 def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
-    """The cluster behind a kubeconfig, whose user has to be cluster-admin."""
+    """The cluster behind a kubeconfig, whose user has to be cluster-admin.
+
+    Raises:
+        RuntimeError: it has trackers already; the tests' end would take them away.
+    """
+    if found := Kubectl(kubeconfig).run("get", "crd", *CRDS, "--ignore-not-found", "-o", "name"):
+        raise RuntimeError(f"the cluster has {found.split()} already; the tests install and remove their own")
     with _with_nodes(kubeconfig, directory, binds_pods=False) as cluster:
         try:
             yield cluster
         finally:
+            cluster.admin.run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s")
             # Their Pods need the emulated nodes to end.
             label = ",".join(f"{key}={value}" for key, value in SCRATCH.items())
             cluster.admin.run("wait", "--for=delete", "namespace", "-l", label, "--timeout=120s", seconds=150)
@@ -109,20 +118,11 @@ def _with_nodes(kubeconfig: Path, directory: Path, *, binds_pods: bool) -> Itera
         proxy.stop()
 
 
-def refusals(admin: Kubectl) -> dict[str, float]:
-    """How often the API server has said "forbidden" so far, by verb and resource, whoever asked.
-
-    Left out is what says nothing of rights: nobody may create anything in a namespace that is ending.
-    """
-    found: dict[str, float] = {}
-    for line in admin.run("get", "--raw=/metrics").splitlines():
-        if line.startswith("apiserver_request_total{") and 'code="403"' in line:
-            name, _, count = line.rpartition(" ")
-            labels = dict(label.split("=", 1) for label in name.partition("{")[2].rstrip("}").split(","))
-            if labels["verb"] != '"POST"':
-                key = f"{labels['verb']} {labels['resource']} {labels['subresource']}".replace('"', "")
-                found[key] = found.get(key, 0) + float(count)
-    return found
+def refused_requests(admin: Kubectl) -> float:
+    """How many requests the API server has refused so far for want of rights, whoever asked."""
+    lines = admin.run("get", "--raw=/metrics").splitlines()
+    counts = [line for line in lines if line.startswith("authorization_attempts_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in counts if 'result="allowed"' not in line)
 
 
 @contextmanager

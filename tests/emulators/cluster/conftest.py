@@ -20,6 +20,7 @@ from basetracker.emulators.cluster import Cluster
 from .api import Api, Json
 
 HERE = Path(__file__).parent
+KUBECONFIG = os.environ.get("BASETRACKER_TEST_KUBECONFIG")
 WIDGETS = "/apis/test.basetracker.dev/v1alpha1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -31,7 +32,7 @@ def authority() -> Authority:
 
 @pytest.fixture
 async def cluster(authority: Authority) -> AsyncIterator[Cluster]:
-    """An emulated cluster whose Pods start at once."""
+    """An emulated cluster whose Pods start at once; a test that asks for it is about this one alone."""
     async with Cluster(authority, pod_start_seconds=0.02, bookmark_seconds=0.3) as running:
         yield running
 
@@ -39,8 +40,8 @@ async def cluster(authority: Authority) -> AsyncIterator[Cluster]:
 @pytest.fixture
 def kubeconfig(request: pytest.FixtureRequest) -> Json:
     """The way to the API under contract, as its admin."""
-    if path := os.environ.get("BASETRACKER_TEST_KUBECONFIG"):
-        found: Json = yaml.safe_load(Path(path).read_text())
+    if KUBECONFIG:
+        found: Json = yaml.safe_load(Path(KUBECONFIG).read_text())
         return found
     cluster: Cluster = request.getfixturevalue("cluster")
     return cluster.kubeconfig()

@@ -168,7 +168,7 @@ async def test_in_process_writes_take_the_same_path(cluster: Cluster, api: Api, 
         await cluster.patch("Widget", widgets.name, "one", {"spec": {"replicas": 99}})
 
 
-async def test_protobuf_that_is_not_known_is_refused_with_words(api: Api, place: Place) -> None:
+async def test_protobuf_that_is_not_known_is_refused_with_words(cluster: Cluster, api: Api, place: Place) -> None:
     answer = await api.call("POST", place.core("pods"), b"k8s\x00", media_type="application/vnd.kubernetes.protobuf")
     assert answer.expect(415)["reason"] == "UnsupportedMediaType"
     assert "application/json" in answer.body["message"]
