@@ -137,8 +137,6 @@ def _rolling(scene: _Scene, workload: Workload, container: Container, digest: Di
         case WorkloadState.STUCK:
             message = f"{place} didn't become healthy in time{trouble}; nothing more is delivered until it is"
             outcome = (State.BLOCKED, Reason.ROLLOUT_STUCK, message)
-        case WorkloadState.ROLLED_BACK | WorkloadState.NOT_FOUND:
-            raise AssertionError(f"a rollout is never {state}")
         case _:
             assert_never(state)
     return Row(
@@ -176,6 +174,11 @@ def _settled(scene: _Scene, workload: Workload, container: Container, runs: Dige
         was_healthy = same is not None and same.state is WorkloadState.HEALTHY
         state = WorkloadState.HEALTHY if was_healthy or is_complete(workload) else WorkloadState.PROGRESSING
         since = same.since if same and same.since and same.state is state else scene.observed.now
+    says = (
+        "gets nothing before a digest is validated"
+        if scene.validated is None
+        else "runs a digest that contains the base"
+    )
     return Row(
         status=WorkloadStatus(
             kind=workload.kind,
@@ -188,7 +191,7 @@ def _settled(scene: _Scene, workload: Workload, container: Container, runs: Dige
         ),
         state=State.CURRENT,
         reason=Reason.CURRENT,
-        message=f"{workload.kind} {workload.name} runs a digest that contains the base",
+        message=f"{workload.kind} {workload.name} {says}",
         workload=workload,
         container=container,
         is_rolling=is_ours and state is WorkloadState.PROGRESSING,
