@@ -68,6 +68,7 @@ REFUSED = [
     ("h.io/a_", "lower case letters and digits"),
     ("h.io/ä", "lower case letters and digits"),
     ("h.io/a b:1", "lower case letters and digits"),
+    ("[abc]:5000/repo:tag", "is not a host name"),
     ("[2001:db8::1]", "a tag is up to 128"),
     ("[2001:db8::1]:5000", "a tag is up to 128"),
     ("h.io/a:", "a tag is up to 128"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final
 
 from basetracker.errors import InvalidError
@@ -22,7 +23,7 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _BARE_ID = re.compile(r"[0-9a-f]{64}")
 """Docker takes it for an image's id, so it names no repository."""
 _LONGEST: Final = 500
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]{{1,5}}))?")
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<address>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,7 +124,7 @@ def parse_image(text: str) -> ImageRef:
         raise InvalidError(f"{text!r} has the tag {tag!r}; {_TAG_WORDS}")
     host, path = _split_host(f"{head}{slash}{name}")
     found = _HOST.fullmatch(host)
-    if not found:
+    if not found or not _is_address(found["address"]):
         raise InvalidError(
             f"{text!r} names the registry {host!r}, which is not a host name; "
             "write it like contoso.azurecr.io or localhost:5000, without https://"
@@ -152,3 +153,11 @@ def _canonical(host: str, path: str) -> Repository:
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     return Repository(host, path)
+
+
+def _is_address(text: str | None) -> bool:
+    """Whether what stands between brackets, if anything does, is an IPv6 address."""
+    try:
+        return text is None or IPv6Address(text).version == 6
+    except ValueError:
+        return False
