@@ -193,6 +193,12 @@ class World:
         await self.look()
         return digest
 
+    async def push_and_ask(self, version: str = "3.12.12") -> str:
+        """As `move_base`, but don't wait until the look is told."""
+        digest = self.push_base(version)
+        await self.annotate(REQUESTED_AT, f"look-{next(self._asked)}")
+        return digest
+
     async def catches_up(self, base: str, name: str = "checkout", tracker: str = TRACKER) -> str:
         """Wait until an image is validated for this base and current; the answer is the validated digest."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import assert_never
 
 from basetracker.api.names import BuildState, HistoryEvent, Reason, WorkloadState
 from basetracker.api.status import DownstreamStatus, HistoryEntry, Status, WorkloadStatus
@@ -36,7 +37,8 @@ def sentence(entry: HistoryEntry) -> str:
     """The entry for people, with old and new digest."""
     what = f"{entry.downstream}: " if entry.downstream else ""
     old, new = _short(entry.from_), _short(entry.to)
-    match entry.event:
+    event = entry.event
+    match event:
         case HistoryEvent.BASE_MOVED:
             return f"the base moved from {old} to {new}"
         case HistoryEvent.VALIDATED:
@@ -55,6 +57,8 @@ def sentence(entry: HistoryEntry) -> str:
             return f"{what}the tag moved from {old} to {new}; {entry.reason}"
         case HistoryEvent.BUILD_FAILED | HistoryEvent.REJECTED | HistoryEvent.STUCK | HistoryEvent.OVERRIDDEN:
             return f"{what}{entry.reason}"
+        case _:
+            assert_never(event)
 
 
 def workload_name(entry: HistoryEntry) -> str:
@@ -108,10 +112,12 @@ def _workload_entries(
 ) -> Iterable[HistoryEntry]:
     rows = {_place(row): row for row in before.workloads} if before else {}
     for row in after.workloads:
+        if row.digest is None:
+            continue  # it runs what its team put there, without a digest: nothing of ours has happened to it
         old = rows.get(_place(row))
         was = old.state if old is not None and old.digest == row.digest else None
         name = f"{row.kind} {row.name}/{row.container}"
-        digest = str(row.digest or "")
+        digest = str(row.digest)
         if row.state is WorkloadState.HEALTHY and was in {WorkloadState.PROGRESSING, WorkloadState.STUCK}:
             yield _entry(after, HistoryEvent.HEALTHY, now, "", digest, name)
         elif row.state is WorkloadState.STUCK and was is not WorkloadState.STUCK:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from basetracker.errors import BasetrackerError
 from basetracker.ports import Clock
 from basetracker.telemetry import LOGGER, Metrics
 
@@ -126,10 +128,13 @@ class Wakeups(Generic[K]):
     async def _take(self, key: K) -> None:
         try:
             wake = await self._turn(key)
-        except Exception:  # the loop outlives any one key's trouble
+        except Exception as error:  # the loop outlives any one key's trouble
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             wait = min(FIRST_WAIT * 2 ** min(failures - 1, 12), LONGEST_WAIT) * self._rng.uniform(0.8, 1.2)
-            LOGGER.exception("turn of %s failed, next in %.0f s", key, wait)
+            # Trouble of the world is told in its own words; anything else is a mistake of ours and shows where.
+            cause = None if isinstance(error, BasetrackerError) else error
+            level = logging.WARNING if cause is None else logging.ERROR
+            LOGGER.log(level, "turn of %s failed, next in %.0f s: %s", key, wait, error, exc_info=cause)
             self._metrics.turns.labels(outcome="Failed").inc()
             self.poke_after(key, wait)
             return
