@@ -8,7 +8,7 @@ from basetracker.api.names import Reason, State
 from basetracker.api.status import Validated
 from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Deliver, Step
-from basetracker.core.observed import Observed, Workload
+from basetracker.core.observed import Container, Observed, Workload
 from basetracker.core.rewrite import change_cause, container_change, delivered_mark
 from basetracker.core.rollout import Row
 from basetracker.core.situation import Situation
@@ -44,23 +44,24 @@ def _message(urgent: list[Row], worst: Row) -> str:
 
 
 def _deliveries(situation: Situation, observed: Observed, validated: Validated, base: ImageRef) -> Iterable[Deliver]:
-    grouped: dict[tuple[str, str], list[Row]] = {}
+    grouped: dict[tuple[str, str], tuple[Workload, list[Container]]] = {}
     for row in situation.rows:
-        if row.needs_delivery:
-            grouped.setdefault(row.place, []).append(row)
-    for rows in grouped.values():
-        workload = rows[0].workload
-        if workload is not None:
-            yield _deliver(situation, observed, workload, rows, validated, base)
+        if row.needs_delivery and row.workload is not None and row.container is not None:
+            grouped.setdefault(row.place, (row.workload, []))[1].append(row.container)
+    for workload, containers in grouped.values():
+        yield _deliver(situation, observed, workload, containers, validated, base)
 
 
 def _deliver(
-    situation: Situation, observed: Observed, workload: Workload, rows: list[Row], validated: Validated, base: ImageRef
+    situation: Situation,
+    observed: Observed,
+    workload: Workload,
+    containers: list[Container],
+    validated: Validated,
+    base: ImageRef,
 ) -> Deliver:
     image = situation.seen.spec.image
-    changes = tuple(
-        container_change(row.container, image, validated.digest) for row in rows if row.container is not None
-    )
+    changes = tuple(container_change(one, image, validated.digest) for one in containers)
     name = observed.tracker.key.name
     return Deliver(
         downstream=situation.seen.spec.name,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from basetracker.api.names import Reason, State, WorkloadState
 from basetracker.api.status import Validated, WorkloadStatus
 from basetracker.core.observed import Container, Workload
 from basetracker.errors import InvalidError
 from basetracker.oci.refs import Digest, ImageRef, parse_image
+
+RolloutState = Literal[WorkloadState.HEALTHY, WorkloadState.PROGRESSING, WorkloadState.STUCK]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ def is_delivered(workload: Workload, container: Container, tracker: str) -> bool
 
 def rollout_state(
     workload: Workload, before: WorkloadStatus | None, digest: Digest, deadline: timedelta, now: datetime
-) -> tuple[WorkloadState, datetime]:
+) -> tuple[RolloutState, datetime]:
     """How far the rollout of `digest` is, and since when; once healthy it stays so while the image stays."""
     is_same = before is not None and before.digest == digest
     since = before.since if is_same and before and before.since else now

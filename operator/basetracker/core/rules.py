@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from basetracker.api.names import BuildState, GateVerdict, Reason, State
 from basetracker.api.status import BuildStatus
@@ -312,7 +312,8 @@ def _unseen(tag: TagSeen, subject: str, missing: Reason, unavailable: Reason) ->
             return None
         return Step(state=State.UNKNOWN, reason=unavailable, message=f"{subject} has not been read yet")
     message = f"{subject}: {tag.problem.message}"
-    match tag.problem.kind:
+    kind = tag.problem.kind
+    match kind:
         case ProblemKind.UNAVAILABLE:
             if tag.digest is not None:
                 return None
@@ -323,6 +324,8 @@ def _unseen(tag: TagSeen, subject: str, missing: Reason, unavailable: Reason) ->
             return Step(state=State.BLOCKED, reason=Reason.ACCESS_DENIED, message=message)
         case ProblemKind.INVALID:
             return Step(state=State.BLOCKED, reason=Reason.INVALID_IMAGE, message=message)
+        case _:
+            assert_never(kind)
 
 
 def _builder_problem(case: Case, problem: Problem) -> Step:

@@ -70,16 +70,15 @@ def with_intents(observed: Observed, decision: Decision, actions: Iterable[Start
     rows = {item.name: item for item in observed.tracker.status.downstream}
     for step, situation in zip(decision.plan.steps, decision.situations, strict=True):
         rows.setdefault(situation.seen.spec.name, _after(step, situation, [], observed)[1])
-    for action in actions:
-        if action.base.digest is None:
-            continue
-        intent = BuildStatus(
-            state=BuildState.REQUESTED,
-            base_digest=action.base.digest,
-            attempt=action.attempt,
-            requested_at=observed.now,
+    intents = {
+        action.downstream: BuildStatus(
+            state=BuildState.REQUESTED, base_digest=base, attempt=action.attempt, requested_at=observed.now
         )
-        rows[action.downstream] = rows[action.downstream].model_copy(update={"build": intent})
+        for action in actions
+        if (base := action.base.digest) is not None
+    }
+    for name, intent in intents.items():
+        rows[name] = rows[name].model_copy(update={"build": intent})
     return observed.tracker.status.model_copy(update={"downstream": tuple(rows.values())})
 
 
@@ -169,7 +168,7 @@ def _step_after(step: Step, record: BuildStatus | None, outcome: Outcome) -> Ste
         if outcome.temporary or outcome.unknown or (outcome.wait is not None and not outcome.denied):
             return replace(step, message=f"{name}: {outcome.error}; it is looked at again")
         reason = Reason.ACCESS_DENIED if outcome.denied else Reason.DELIVERY_REFUSED
-        return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}")
+        return replace(step, state=State.BLOCKED, reason=reason, message=f"{name}: {outcome.error}; it is tried again")
     if isinstance(outcome.action, StartBuild):
         return _build_step_after(step, record, outcome)
     return step if not outcome.error else replace(step, message=f"{step.message}; {outcome.error}")
