@@ -257,10 +257,8 @@ def deliveries(case: Case) -> Step | None:
 
 
 def current(case: Case) -> Step | None:
-    if not case.situation.is_fresh:
-        return None
     validated, tag = case.situation.validated, case.situation.seen.tag.digest
-    if validated is None:
+    if validated is None or not case.situation.is_fresh:
         return None
     message = f"contains base {validated.base_digest.short}"
     if tag is not None and tag != validated.digest:
