@@ -19,7 +19,7 @@ from basetracker.adapters.host_limits import HostLimits
 from basetracker.adapters.http import Http
 from basetracker.adapters.kube import Kube
 from basetracker.adapters.kube_login import Login
-from basetracker.adapters.lease import Lease
+from basetracker.adapters.lease import Lease, Terms
 from basetracker.adapters.registries.oci import OciRegistry
 from basetracker.adapters.secrets import SecretCredentials
 from basetracker.adapters.trackers import TrackerStore
@@ -126,15 +126,23 @@ async def wired(
 
 
 @asynccontextmanager
-async def wired_operator(settings: Settings, login: Login, environ: Mapping[str, str]) -> AsyncIterator[Operator]:
-    """An operator that has not begun to work."""
-    clock, kube = SystemClock(), Kube(login)
+async def wired_operator(
+    settings: Settings,
+    login: Login,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    terms: Terms | None = None,
+) -> AsyncIterator[Operator]:
+    """An operator that has not begun to work; the machine's clock and the usual terms of a Lease unless given."""
+    clock, kube = clock or SystemClock(), Kube(login)
     lease = Lease(
         kube,
         namespace=settings.lease_namespace or await kube.namespace(),
         name=settings.lease_name,
         pod=_pod_name(settings),
         clock=clock,
+        terms=terms or Terms(),
     )
 
     def poke(key: Key) -> None:

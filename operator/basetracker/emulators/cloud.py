@@ -55,8 +55,12 @@ class Cloud:
         queue_seconds: float = 0.05,
         start_seconds: float = 0.05,
         run_seconds: float = 0.2,
+        tick_seconds: float = TICK_SECONDS,
     ) -> None:
-        """A run spends these seconds, by `clock`, in Queued, Started and Running."""
+        """A run spends these seconds, by `clock`, in Queued, Started and Running.
+
+        Each request sees all that is due; without one, time has its effects every `tick_seconds`.
+        """
         self.authority = authority or Authority()
         self.clock = clock
         self.subscription = SUBSCRIPTION
@@ -78,6 +82,7 @@ class Cloud:
         self.arm = arm.ResourceManager(SUBSCRIPTION, self._azure_registries, self.entra)
         run_logs = logs.Logs(clock, self.ledger)
         TasksApi(self.tasks, run_logs, self.arm)
+        self._tick_seconds = tick_seconds
         self._sites: dict[str, Site] = {}
         self._ticking: asyncio.Task[None] | None = None
         self.add_host(entra.HOST, self.entra.routes())
@@ -274,5 +279,5 @@ class Cloud:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._tick_seconds)
             await self.settle()

@@ -60,7 +60,9 @@ class Entra:
             "tid": self.tenant_id,
         }
         self.issued += 1
-        return self._ledger.issue(self._signer.mint(claims), f"Entra token for {resource}", self.audiences[resource])
+        return self._ledger.issue(
+            self._signer.mint(claims), f"Entra token of {identity.name} for {resource}", self.audiences[resource]
+        )
 
     def identify(self, token: str, resource: str) -> Identity | None:
         """Whose token this is; None when it is not ours, is for another resource or has expired."""

@@ -91,6 +91,8 @@ class Faults:
         """Requests by `"METHOD host"`; never trimmed."""
         self.leaks: list[Asked] = []
         """Requests that carried a secret to a host it was not made for."""
+        self.listeners: list[Callable[[Asked], None]] = []
+        """Told of each request when it has had its effect, before its answer leaves."""
 
     def add(self, *faults: Fault) -> None:
         """Let these strike from now on; of several that match, the one added first does."""
@@ -106,6 +108,8 @@ class Faults:
         self.counts[f"{asked.method} {asked.host}"] += 1
         if asked.leaked:
             self.leaks.append(asked)
+        for listener in self.listeners:
+            listener(asked)
 
     def asked(self, pattern: str) -> list[Asked]:
         """The recorded requests whose `"METHOD host path?query"` matches, oldest first."""

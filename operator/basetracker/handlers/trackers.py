@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import kopf
@@ -40,15 +40,23 @@ def registry_of(
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def sighted(type: str | None, body: kopf.Body, **_: Any) -> None:
-        key = Key(namespace=body["metadata"]["namespace"], name=body["metadata"]["name"])
-        changed = store.gone(key, body["metadata"]["uid"]) if type == "DELETED" else store.seen(dict(body))
-        if changed:
-            wakeups.poke(key)
-            for other in store.in_namespace(key.namespace):
-                if other.key != key and _concerns(other.key, key, store):
-                    wakeups.poke(other.key)
+        take_sighting(store, wakeups, type, body)
 
     return registry
+
+
+def take_sighting(store: TrackerStore, wakeups: Wakeups[Key], type: str | None, body: Mapping[str, Any]) -> None:
+    """Remember a tracker as the watch tells of it, and give a turn to it and to those that it concerns.
+
+    `type` is the watch event's, None for a tracker in a list.
+    """
+    key = Key(namespace=body["metadata"]["namespace"], name=body["metadata"]["name"])
+    changed = store.gone(key, body["metadata"]["uid"]) if type == "DELETED" else store.seen(dict(body))
+    if changed:
+        wakeups.poke(key)
+        for other in store.in_namespace(key.namespace):
+            if other.key != key and _concerns(other.key, key, store):
+                wakeups.poke(other.key)
 
 
 def operator_settings() -> kopf.OperatorSettings:

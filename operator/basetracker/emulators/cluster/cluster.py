@@ -37,6 +37,7 @@ from basetracker.emulators.cluster.server import Server
 from basetracker.emulators.cluster.store import Change, Store
 
 Faults = list[Fault]
+Listeners = list[Callable[[RequestRecord], None]]
 ObjectList = list[Json]
 
 
@@ -227,6 +228,11 @@ class Cluster:
     def faults(self) -> Faults:
         """The planned faults; append to it, or clear it."""
         return self._instruments.faults
+
+    @property
+    def listeners(self) -> Listeners:
+        """Who is told of each request when it has had its effect, before its answer leaves."""
+        return self._instruments.listeners
 
     def drop_watches(self) -> int:
         """Cut the connection of every running watch; answers how many."""

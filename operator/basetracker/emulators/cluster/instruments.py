@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 _KEPT = 20_000
@@ -52,6 +52,13 @@ class Instruments:
         self.requests: deque[RequestRecord] = deque(maxlen=_KEPT)
         self.writes: Counter[str] = Counter()
         self.faults: list[Fault] = []
+        self.listeners: list[Callable[[RequestRecord], None]] = []
+
+    def record(self, request: RequestRecord) -> None:
+        """Keep a request that has had its effect and is about to be answered; a watch when it has ended."""
+        self.requests.append(request)
+        for listener in self.listeners:
+            listener(request)
 
     def strike(self, line: str, *, after: bool) -> Fault | None:
         """The fault that strikes this request now, if any; used up ones are gone."""

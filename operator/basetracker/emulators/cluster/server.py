@@ -122,7 +122,7 @@ class Server:
             return _json(Refusal(500, "InternalError", f"Internal error occurred: {error}").status(), 500)
         finally:
             del self._open[id(request)]
-            self._instruments.requests.append(record.finished())
+            self._instruments.record(record.finished())
 
     async def _answer(self, request: web.Request, record: _Recorded) -> web.StreamResponse:
         line = f"{request.method} {request.path_qs}"
