@@ -377,14 +377,6 @@ TABLE = (
         Reason.CONTAINER_CLAIMED,
         "elder/checkout.*leave it to one",
     ),
-    Told(
-        "claimed by a younger one",
-        Scene(**FRESH, siblings=(tracker("younger", created=NOW),)),
-        State.ROLLING_OUT,
-        Reason.DELIVERING,
-        "gets",
-        (Deliver,),
-    ),
     Told("cluster down", Scene(**FRESH, workloads=(down(),)), State.UNKNOWN, Reason.CLUSTER_UNAVAILABLE, "answer"),
     Told("workload denied", Scene(**FRESH, workloads=(denied(),)), State.BLOCKED, Reason.ACCESS_DENIED, "refuses"),
 )

@@ -185,3 +185,7 @@ class TestDeliveries:
 def test_another_trackers_claims_on_other_workloads_dont_matter() -> None:
     elder = tracker("elder", created=NOW - timedelta(days=9), downstream=[image_spec(deploy=("billing",))])
     assert step_of(Scene(**FRESH, siblings=(elder,))).reason is Reason.DELIVERING
+
+
+def test_a_younger_trackers_claim_holds_nothing() -> None:
+    assert step_of(Scene(**FRESH, siblings=(tracker("younger", created=NOW),))).reason is Reason.DELIVERING

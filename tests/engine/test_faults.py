@@ -25,7 +25,7 @@ from basetracker.errors import (
 from .ports_in_memory import CrashError, House
 from .shop import KEY, assert_done_once, move_base, open_shop
 
-ENOUGH = 60
+ENOUGH = 30
 """Minutes in which the base arrives also after a request that was refused."""
 
 DOWN = UnavailableError("it does not answer")

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from basetracker.api.names import Reason, State
+from basetracker.api.names import BuildState, Reason, State
 from basetracker.api.status import DownstreamStatus
+from basetracker.core.actions import StartBuild
 from basetracker.core.observed import Problem, ProblemKind
+from basetracker.engine.act import Actor
 from basetracker.engine.problems import problem_of
 from basetracker.errors import (
     BasetrackerError,
@@ -151,6 +153,90 @@ async def test_nothing_is_started_while_the_tag_cant_be_looked_at() -> None:
     assert item(house).reason is Reason.RETRY_WAITING
     await house.run(20)
     assert_done_once(house)
+
+
+async def test_a_run_that_takes_too_long_is_ended_once_and_tried_again() -> None:
+    house = House()
+    open_shop(house)
+    house.world.builder.tasks["build-checkout"].hangs = True
+    await house.run(1)
+    move_base(house)
+    house.faults.at_method["builder.cancel", 0] = ("before", UnavailableError("down"))
+    await house.run(67)
+    states = [ran.run.state for ran in house.world.builder.runs]
+    assert (states[0], house.faults.calls.count("builder.cancel")) == (BuildState.CANCELED, 2)
+    house.world.builder.tasks["build-checkout"].hangs = False
+    await house.run(20)
+    assert digest_name(house) == "checkout#2"
+    assert len(house.world.builder.runs) == 2
+
+
+async def test_a_task_that_isnt_on_the_list_is_never_started() -> None:
+    house = House()
+    house.world.allowed = False
+    open_shop(house)
+    await house.run(1)
+    move_base(house)
+    await house.run(60)
+    assert (item(house).reason, house.world.builder.runs) == (Reason.TASK_NOT_ALLOWED, [])
+    assert "builder.start" not in house.faults.calls
+
+
+async def test_a_person_who_asks_is_answered_at_once() -> None:
+    house = House()
+    open_shop(house)
+    await house.run(1)
+    move_base(house)
+    await house.run(1)
+    assert house.world.builder.runs == []
+    house.trackers.change(KEY, requested_at="1")
+    house.poke(KEY)
+    await house.run(0.1)
+    assert len(house.world.builder.runs) == 1
+    heads = house.registry.heads[BASE]
+    await house.run(2)
+    assert house.registry.heads[BASE] == heads
+
+
+async def test_an_image_that_is_gone_from_the_registry_blocks() -> None:
+    """The tag names a digest that can't be read any more: nobody knows what it holds, so nothing is built."""
+    house = House()
+    open_shop(house)
+    del house.world.registry.images[house.world.registry.tags[IMAGE]]
+    await house.run(20)
+    assert (item(house).reason, house.world.builder.runs) == (Reason.IMAGE_NOT_FOUND, [])
+
+
+async def test_an_image_that_nobody_builds_stays_stale() -> None:
+    house = House()
+    open_shop(house)
+    house.track(body("python", base=BASE, downstream=[image_spec("checkout", image=IMAGE, build=False)]))
+    await house.run(1)
+    move_base(house)
+    await house.run(20)
+    assert item(house).reason is Reason.NO_BUILD
+    assert not any(name.startswith("builder.") for name in house.faults.calls)
+
+
+async def test_a_start_without_a_tag_looks_for_runs_alone() -> None:
+    house = House()
+    key = open_shop(house)
+    await house.run(1)
+    move_base(house)
+    base = BASE.pinned(house.world.registry.tags[BASE])
+    start = StartBuild(
+        downstream="checkout",
+        task=house.world.builder.tasks["build-checkout"].ref,
+        image=IMAGE,
+        base=base,
+        tag=None,
+        attempt=1,
+        arguments=(),
+        values=(),
+    )
+    (outcome,) = await Actor(house.engine).act(house.trackers.stored[key], [start])
+    assert outcome.run is not None
+    assert not outcome.adopted
 
 
 async def test_a_child_follows_at_once() -> None:
