@@ -14,7 +14,7 @@ from typing import Final
 
 from basetracker.api.names import BuildState
 from basetracker.api.status import BuildStatus, DownstreamStatus
-from basetracker.api.tracker import DeployTarget, Downstream, SecretRef, Spec, Tracker
+from basetracker.api.tracker import Build, DeployTarget, Downstream, SecretRef, Spec, Tracker
 from basetracker.core.builds import SKEW
 from basetracker.core.observed import (
     BuildSeen,
@@ -173,8 +173,9 @@ async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
     seen = ImageSeen(spec=item, tag=tag, build=build, targets=targets)
     seen = replace(seen, lineages=await _lineages(reader, seen, before))
     observed = reader.observed
-    if needs_builder(Case(situation=situation_of(seen, observed, spec), observed=observed, spec=spec)):
-        seen = replace(seen, build=await _asked_builder(reader, item, seen.build))
+    case = Case(situation=situation_of(seen, observed, spec), observed=observed, spec=spec)
+    if item.build is not None and needs_builder(case):
+        seen = replace(seen, build=await _asked_builder(reader, item.image, item.build, seen.build))
     return seen
 
 
@@ -236,13 +237,11 @@ async def _with_facts(world: World, item: Downstream, seen: BuildSeen, max_age: 
         return seen
 
 
-async def _asked_builder(reader: _Reader, item: Downstream, seen: BuildSeen) -> BuildSeen:
+async def _asked_builder(reader: _Reader, image: ImageRef, build: Build, seen: BuildSeen) -> BuildSeen:
     """Whether the task may be started, what it is now, and which of its runs may bring this base."""
     world, tracker = reader.world, reader.tracker
-    if item.build is None:
-        return seen
     try:
-        task = await world.builder.resolve(item.build.acr_task, item.image)
+        task = await world.builder.resolve(build.acr_task, image)
         allowed = await world.allow_list.allows(tracker.key.namespace, task.registry, task.name)
         if not allowed:
             return replace(seen, task=task, allowed=False, problem=None)
