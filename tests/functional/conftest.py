@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from basetracker.emulators.authority import Authority
+from basetracker.emulators.timeline import Clock, utcnow
 
 from .world import World, opened
 
@@ -19,11 +20,21 @@ def authority() -> Authority:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """The time of Azure; a test may set it."""
+    return utcnow
+
+
+@pytest.fixture
 async def world(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    authority: Authority,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[World]:
     """A world without an operator; the environment is the operator's."""
-    async with opened(tmp_path, authority) as made:
+    async with opened(tmp_path, authority, clock) as made:
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         yield made

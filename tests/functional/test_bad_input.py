@@ -105,6 +105,24 @@ async def test_a_registry_that_forbids(world: World) -> None:
     await world.becomes("Current")
 
 
+async def test_a_token_that_was_withdrawn_is_renewed(world: World) -> None:
+    await world.begin()
+    world.cloud.faults.add(Fault(match=rf"^HEAD {HOST} /v2/base/", status=401))
+    new = await world.move_base()
+    await world.catches_up(new)
+
+
+async def test_a_registry_that_refuses_every_token(world: World) -> None:
+    await world.begin()
+    before = world.runs_digests()
+    asked = len(world.cloud.faults.asked(rf"^HEAD {HOST} /v2/base/"))
+    world.cloud.faults.add(Fault(match=rf"^HEAD {HOST} /v2/base/", n=None, status=401))
+    await world.look()
+    await world.becomes("Blocked AccessDenied")
+    assert len(world.cloud.faults.asked(rf"^HEAD {HOST} /v2/base/")) == asked + 2
+    assert world.runs_digests() == before
+
+
 async def test_an_identity_that_may_not_run_tasks(world: World) -> None:
     await world.begin()
     world.identity.unassign("basetracker operator")
@@ -123,7 +141,7 @@ async def test_a_pull_secret_that_the_operator_may_not_read(world: World) -> Non
     await world.apply(a_tracker(fields={"base": f"{{image: {BASE}, interval: 10s, pullSecretRef: {{name: hub}}}}"}))
     row = await world.becomes("Blocked AccessDenied")
     assert "may not read the Secret shop/hub; bind it to a Role" in row["message"]
-    assert [one.verb for one in world.cluster.denied] == ["get"]
+    assert {(one.verb, one.resource) for one in world.cluster.denied} == {("get", "secrets")}
     world.cluster.denied.clear()  # asked for, in this test
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def nothing_crashes(world: World) -> None:
 
     world.cluster.crashes = crashes
     world.cluster.look_at_pods()
+
+
+def nothing_crashes_but(world: World, digest: str) -> None:
+    async def crashes(image: str) -> bool:
+        return digest in image
+
+    world.cluster.crashes = crashes
 
 
 def delivered(world: World, digest: str) -> list[str]:
@@ -290,6 +298,96 @@ async def test_a_lost_answer_to_a_delivery_is_looked_up(world: World) -> None:
     assert world.runs_digests() == {digest}
     revisions = world.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
     assert revisions == "3"  # the tag, the first pin, the new base
+
+
+async def test_two_images_in_one_deployment_are_both_delivered(world: World) -> None:
+    await world.furnish("checkout", "gateway")
+    both = {"web": image_of("checkout"), "proxy": image_of("gateway")}
+    await world.deploy("both", containers=both)
+    await world.operate()
+    rows = "".join(
+        f"""
+    - name: {name}
+      image: {image_of(name)}
+      build: {{acrTask: {{name: build-{name}, baseArgument: BASE_IMAGE}}}}
+      deploy: [{{kind: Deployment, name: both}}]
+    """
+        for name in ("checkout", "gateway")
+    )
+    await world.apply(a_tracker(fields={"downstream": rows}))
+    for name in ("checkout", "gateway"):
+        await world.becomes("Current", name)
+    new = await world.move_base()
+    digests = [await world.catches_up(new, name) for name in ("checkout", "gateway")]
+    await world.until(lambda: world.runs_digests("both") == set(digests), "both new images run")
+    marks = json.loads(world.deployment("both")["metadata"]["annotations"]["basetracker.dev/delivered"])
+    assert {name: mark["base"] for name, mark in marks.items()} == {"web": new, "proxy": new}
+
+
+async def test_a_base_that_moves_during_a_rollout_replaces_it(world: World) -> None:
+    await world.begin()
+    new_images_crash(world)
+    await world.move_base()
+    await world.becomes("RollingOut RolloutProgressing")
+    middle = world.image()["validated"]["digest"]
+    nothing_crashes_but(world, middle)
+    newer = world.push_base("3.12.13")
+    await world.look()
+    digest = await world.catches_up(newer)
+    assert world.runs_digests() == {digest} != {middle}
+
+
+async def test_a_base_that_moves_back_gets_what_was_validated_for_it_before(world: World) -> None:
+    await world.begin()
+    old, first = world.digest(BASE), world.image()["validated"]["digest"]
+    new = await world.move_base()
+    await world.catches_up(new)
+    assert world.push_base("3.12.11") == old
+    await world.look()
+    assert await world.catches_up(old) == first
+    assert world.runs_digests() == {first}
+    assert len(world.runs("checkout")) == 1
+
+
+async def test_a_deployment_added_to_the_tracker_gets_the_validated_digest(world: World) -> None:
+    await world.begin()
+    digest = world.image()["validated"]["digest"]
+    await world.deploy("checkout-worker", image_of("checkout"))
+    await world.deploy("checkout-cron", image_of("checkout"))
+    await world.apply(three_deployments())
+    await world.until(lambda: delivered(world, digest) == list(NAMES), "all three have the digest")
+    await world.becomes("Current")
+    assert world.runs("checkout") == []
+
+
+async def test_a_deployment_scaled_to_nothing_is_current_when_it_has_the_image(world: World) -> None:
+    await world.furnish()
+    await world.deploy("checkout", replicas=0)
+    await world.operate()
+    await world.apply(a_tracker())
+    await world.becomes("Current")
+    digest = await world.catches_up(await world.move_base())
+    assert digest in str(world.deployment()["spec"]["template"])
+
+
+async def test_a_paused_deployment_is_told(world: World) -> None:
+    await world.begin()
+    await world.cluster.patch("Deployment", NAMESPACE, "checkout", {"spec": {"paused": True}})
+    new = await world.move_base()
+    await world.until(lambda: "is paused; resume it" in world.image()["message"], "it is told that it is paused")
+    assert world.state() == "RollingOut RolloutProgressing"
+    await world.cluster.patch("Deployment", NAMESPACE, "checkout", {"spec": {"paused": False}})
+    await world.catches_up(new)
+
+
+async def test_a_change_that_is_nobodys_business_writes_nothing(world: World) -> None:
+    await world.begin()
+    await world.look()
+    before = world.cluster.writes.copy()
+    await world.cluster.patch("Deployment", NAMESPACE, "checkout", {"metadata": {"labels": {"team": "blue"}}})
+    await world.look()
+    changed = {name: count for name, count in (world.cluster.writes - before).items() if "leases" not in name}
+    assert changed == {"patch baseimagetrackers/status": 1}  # that the look was taken
 
 
 async def overridden(world: World) -> str:

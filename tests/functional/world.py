@@ -32,6 +32,7 @@ from basetracker.emulators.images import Image, Index, Step, build_on
 from basetracker.emulators.references import parse
 from basetracker.emulators.tasks.definition import Behaviour, Task
 from basetracker.emulators.tasks.run import Run
+from basetracker.emulators.timeline import Clock, utcnow
 from basetracker.handlers.lifecycle import run_operator
 from basetracker.settings import Settings
 
@@ -57,6 +58,8 @@ class Operator:
 
     def __init__(self, name: str, environ: Mapping[str, str]) -> None:
         self.name = name
+        self.port = 0
+        """Of the probes and metrics, on loopback."""
         self.error: BaseException | None = None
         """What it ended with, if not in peace."""
         self._environ = environ
@@ -68,6 +71,9 @@ class Operator:
         self._stop: asyncio.Event
         self._thread.start()
         self._began.wait()
+
+    def _serve(self, port: int) -> None:
+        self.port = port
 
     @property
     def is_over(self) -> bool:
@@ -109,7 +115,8 @@ class Operator:
         self._stop = asyncio.Event()
         settings = Settings(**{"pod_name": self.name})  # type: ignore[arg-type]  # the rest comes from the environment
         login = Login(environ=self._environ)
-        self._working = asyncio.create_task(run_operator(settings, login, self._environ, stop=self._stop))
+        working = run_operator(settings, login, self._environ, stop=self._stop, serving=self._serve)
+        self._working = asyncio.create_task(working)
         self._began.set()
         await self._working
 
@@ -375,9 +382,12 @@ class World:
 
 
 @asynccontextmanager
-async def opened(directory: Path, authority: Authority) -> AsyncIterator[World]:
-    """A world with an Azure registry, an identity with the least rights, and the installation; no operator yet."""
-    cloud = Cloud(authority=authority, queue_seconds=0.05, start_seconds=0.0, run_seconds=0.05)
+async def opened(directory: Path, authority: Authority, clock: Clock = utcnow) -> AsyncIterator[World]:
+    """A world with an Azure registry, an identity with the least rights, and the installation; no operator yet.
+
+    `clock` is the time of Azure and of the registries; the cluster's is real.
+    """
+    cloud = Cloud(authority=authority, clock=clock, queue_seconds=0.05, start_seconds=0.0, run_seconds=0.05)
     cluster = Cluster(authority, resolve_image=cloud.resolve_image, pod_start_seconds=0.05)
     async with cloud, cluster:
         registry = cloud.add_azure_registry("contoso")

@@ -1,0 +1,185 @@
+"""Counts over hours of set time: how often a registry is asked, what is written, how long is waited."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from basetracker.emulators.cluster.instruments import Fault as ClusterFault
+from basetracker.emulators.faults import Fault
+from basetracker.emulators.tasks.definition import Behaviour
+
+from .virtual import SetClock, Virtual, virtual
+from .world import BASE, HOST, NAMESPACE, World, a_tracker, image_of
+
+SCHEDULE = r"^POST management\.azure\.com .*/scheduleRun\?"
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def operator(world: World, clock: SetClock) -> AsyncIterator[Virtual]:
+    """The parts of an operator in a world in set time."""
+    async with virtual(world, clock) as made:
+        yield made
+
+
+def heads(world: World, path: str = "") -> int:
+    return len(world.cloud.faults.asked(f"^HEAD {HOST} /v2/{path}"))
+
+
+def requests(world: World) -> int:
+    return sum(world.cloud.faults.counts.values())
+
+
+async def test_an_unchanged_poll_is_one_request_and_no_write(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    assert world.state() == "Current Current"
+    before = requests(world), heads(world), world.cluster.resource_version, Counter(world.cluster.writes)
+    await operator.advance(3 * 3600)
+    polls = heads(world) - before[1]
+    expected = 2 * 3 * 360  # two tags, every ten seconds, for three hours
+    assert 0.95 * expected <= polls <= 1.05 * expected
+    assert requests(world) - before[0] <= 1.02 * polls
+    assert (world.cluster.resource_version, Counter(world.cluster.writes)) == before[2:]
+
+
+async def test_fifty_trackers_of_one_base_share_its_polls(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    row = f"[{{name: checkout, image: '{image_of('checkout')}'}}]"
+    for number in range(50):
+        await world.apply(a_tracker(name=f"tracker-{number}", fields={"downstream": row}))
+    await operator.settle()
+    assert world.state(tracker="tracker-49") == "Current Current"
+    before = heads(world, "base/"), heads(world, "shop/"), Counter(world.cluster.writes)
+    await operator.advance(200)
+    assert 18 <= heads(world, "base/") - before[0] <= 22
+    assert 18 <= heads(world, "shop/") - before[1] <= 22
+    assert Counter(world.cluster.writes) == before[2]
+
+
+async def test_nothing_is_asked_before_a_retry_after_ends(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    world.cloud.faults.add(Fault(match=f"^HEAD {HOST} ", status=429, headers={"Retry-After": "120"}))
+    await operator.advance(15)
+    before = requests(world)
+    await operator.advance(100)
+    assert requests(world) == before
+    assert world.state() == "Current Current"
+    await operator.advance(60)
+    assert requests(world) > before
+    new = world.push_base("3.12.12")
+    await operator.settle()
+    assert world.image()["validated"]["baseDigest"] == new
+
+
+async def test_an_outage_is_asked_less_and_less_often_and_writes_nothing(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    fields = {"base": f"{{image: {BASE}, interval: 5m}}"}
+    await world.apply(a_tracker(fields=fields))
+    await operator.settle()
+    version = world.cluster.resource_version
+    world.cloud.faults.add(Fault(match=f" {HOST} ", n=None, status=503))
+    await operator.advance(3600)
+    # Two tags: from the first failure on waits of 5 s, 10 s … 5 min.
+    assert 20 <= heads(world) <= 50
+    assert world.cluster.resource_version == version
+    world.cloud.faults.clear()
+    await operator.advance(360)
+    assert world.state() == "Current Current"
+
+
+async def test_a_request_that_never_arrived_is_made_again(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    new = world.push_base("3.12.12")
+    world.cloud.faults.add(Fault(match=SCHEDULE, drop=True))
+    await operator.advance(60)
+    assert world.state() == "Building BuildOutcomeUnknown"
+    assert world.runs("checkout") == []
+    await operator.advance(600)
+    await operator.settle()
+    assert world.image()["validated"]["baseDigest"] == new
+    assert len(world.runs("checkout")) == 1
+
+
+async def test_an_intent_whose_answer_is_lost_starts_one_run_in_the_end(world: World, operator: Virtual) -> None:
+    """The intent is stored, the operator can't know: it searches before it asks again."""
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    new = world.push_base("3.12.12")
+    match = r"^PATCH /apis/basetracker\.dev/.*/status"
+    world.cluster.faults.append(ClusterFault(match=match, after=True, status=500))
+    with pytest.raises(Exception, match="can't answer now"):
+        await operator.advance(15)
+    assert world.image()["build"]["state"] == "Requested"
+    await operator.advance(600)
+    await operator.settle()
+    assert world.image()["validated"]["baseDigest"] == new
+    assert len(world.runs("checkout")) == 1
+
+
+async def test_a_build_that_always_fails_is_tried_five_times_with_growing_waits(
+    world: World, operator: Virtual
+) -> None:
+    (task,) = (await world.furnish()).values()
+    await world.apply(a_tracker())
+    await operator.settle()
+    task.behaviour = Behaviour(fail="no space left on device")
+    world.push_base("3.12.12")
+    await operator.advance(3600)
+    assert world.state() == "Failed BuildFailed"
+    assert "the build failed 5 times" in world.image()["message"]
+    assert "no space left on device" in world.image()["message"]
+    created = [run.created for run in world.runs("checkout")]
+    waits = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(created)]
+    assert [round(wait / 60) for wait in waits] == [1, 2, 4, 8]
+    # A newer base is a fresh start.
+    task.behaviour = Behaviour()
+    newer = world.push_base("3.12.13")
+    await operator.settle()
+    assert world.image()["validated"]["baseDigest"] == newer
+
+
+async def test_polling_goes_on_while_other_registries_are_down(world: World, operator: Virtual) -> None:
+    world.cloud.add_open_registry("registry.example.com")
+    world.push_base("1", reference="registry.example.com/other/base:1")
+    await world.furnish("checkout", "gateway")
+    await world.apply(a_tracker())
+    await world.apply(a_tracker("gateway", name="other", base="registry.example.com/other/base:1"))
+    world.cloud.faults.add(Fault(match=r" registry\.example\.com ", n=None, delay=0.05, status=500))
+    await operator.settle()
+    assert world.state("gateway", "other") == "Unknown RegistryUnavailable"
+    assert world.condition("Ready", "other")["status"] == "Unknown"
+    new = world.push_base("3.12.12")
+    await operator.settle()
+    assert world.image()["validated"]["baseDigest"] == new
+
+
+async def test_metrics_tell_what_is_stale(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    task = world.cloud.tasks.find(f"{world.registry.id}/tasks/build-checkout")
+    assert task is not None
+    task.enabled = False
+    world.push_base("3.12.12")
+    await operator.advance(15)
+    text = operator.parts.metrics.render().decode()
+    labels = f'image="checkout",namespace="{NAMESPACE}"'
+    assert f'basetracker_image_state{{{labels},state="Blocked",tracker="python"}} 1.0' in text
+    since = int(operator.clock.now().timestamp()) - 15
+    (line,) = [one for one in text.splitlines() if one.startswith("basetracker_stale_since_timestamp_seconds{")]
+    assert since <= float(line.rpartition(" ")[2]) <= since + 15
