@@ -18,6 +18,7 @@ import pytest
 from basetracker.emulators.authority import Authority
 
 from .harness import build, registry, wheel
+from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, given, scratch_namespace, started
 from .harness.missing import missing
 from .harness.registry import DockerRegistry
@@ -110,6 +111,20 @@ def _registry(authority: Authority, directory: Path, *, private: bool) -> Iterat
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def azure(authority: Authority, real_cluster: RealCluster, private_registry: DockerRegistry) -> Iterator[EmulatedAzure]:
+    """Azure with the registry `contoso`, known to the nodes; its tasks find bases in the private registry."""
+    emulated = EmulatedAzure(authority, "contoso")
+    emulated.start()
+    try:
+        emulated.fetch_from(private_registry)
+        real_cluster.images.add(emulated.registry.host, emulated.resolve)
+        yield emulated
+        assert emulated.leaks == [], "a secret went to a host that it isn't for"
+    finally:
+        emulated.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from .harness.cluster import RealCluster
-from .harness.wheel import ROOT
+from .harness.repository import ROOT
 
 pytestmark = pytest.mark.e2e
 

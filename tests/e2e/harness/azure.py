@@ -29,11 +29,10 @@ QUEUE_SECONDS, RUN_SECONDS = 0.5, 1.0
 class EmulatedAzure:
     """Entra, ARM, ACR and ACR Tasks with one registry, `<name>.azurecr.io`, and one identity for the operator."""
 
-    def __init__(self, authority: Authority, name: str, *, subject: str) -> None:
-        """`subject` is the ServiceAccount that may become the identity."""
+    def __init__(self, authority: Authority, name: str) -> None:
         self.cloud = Cloud(authority=authority, queue_seconds=QUEUE_SECONDS, run_seconds=RUN_SECONDS)
         self.registry: AzureRegistry = self.cloud.add_azure_registry(name)
-        self.identity: Identity = self.cloud.add_identity("basetracker", subject=subject)
+        self.identity: Identity = self.cloud.add_identity("basetracker")
         self.identity.assign("AcrPull", self.registry.id)
         self.identity.assign("basetracker operator", f"/subscriptions/{self.cloud.subscription}")
         self._loop = asyncio.new_event_loop()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .audit import AuditLog
 from .controlplane import ControlPlane, write_kubeconfig
 from .kubectl import Kubectl, kubectl_binary
 from .kubelet import PLACEMENT, FakeKubelet
@@ -36,9 +37,9 @@ class RealCluster:
     placement: dict[str, Any] = PLACEMENT
 
     def __init__(
-        self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path, *, is_own: bool
+        self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path, audit: AuditLog | None
     ) -> None:
-        self.is_own = is_own
+        self.audit = audit
         self.kubeconfig = kubeconfig
         self.admin = Kubectl(kubeconfig)
         self.images = images
@@ -72,7 +73,7 @@ def started(binary: Path, directory: Path) -> Iterator[RealCluster]:
     plane = ControlPlane(binary, directory)
     plane.start()
     try:
-        with _with_nodes(plane.kubeconfig, directory, binds_pods=True) as cluster:
+        with _with_nodes(plane.kubeconfig, directory, binds_pods=True, audit=plane.audit) as cluster:
             yield cluster
     finally:
         plane.stop()
@@ -83,11 +84,12 @@ def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
     """The cluster behind a kubeconfig, whose user has to be cluster-admin.
 
     Raises:
-        RuntimeError: it has trackers already; the tests' end would take them away.
+        RuntimeError: it has the operator already; the tests' end would take it away, with all trackers.
     """
-    if found := Kubectl(kubeconfig).run("get", "crd", *CRDS, "--ignore-not-found", "-o", "name"):
-        raise RuntimeError(f"the cluster has {found.split()} already; the tests install and remove their own")
-    with _with_nodes(kubeconfig, directory, binds_pods=False) as cluster:
+    for kind, *names in (("crd", *CRDS), ("namespace", "basetracker-system")):
+        if found := Kubectl(kubeconfig).run("get", kind, *names, "--ignore-not-found", "-o", "name"):
+            raise RuntimeError(f"the cluster has {found.split()} already; the tests install and remove their own")
+    with _with_nodes(kubeconfig, directory, binds_pods=False, audit=None) as cluster:
         try:
             yield cluster
         finally:
@@ -99,7 +101,9 @@ def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
 
 
 @contextmanager
-def _with_nodes(kubeconfig: Path, directory: Path, *, binds_pods: bool) -> Iterator[RealCluster]:
+def _with_nodes(
+    kubeconfig: Path, directory: Path, *, binds_pods: bool, audit: AuditLog | None
+) -> Iterator[RealCluster]:
     socket = directory / "proxy.sock"
     proxy = ServerProcess(
         "kubectl proxy",
@@ -112,17 +116,10 @@ def _with_nodes(kubeconfig: Path, directory: Path, *, binds_pods: bool) -> Itera
     try:
         proxy.wait_until(socket.exists, seconds=PROXY_SECONDS)
         kubelet.start()
-        yield RealCluster(kubeconfig, images, kubelet, directory, is_own=binds_pods)
+        yield RealCluster(kubeconfig, images, kubelet, directory, audit)
     finally:
         kubelet.stop()
         proxy.stop()
-
-
-def refused_requests(admin: Kubectl) -> float:
-    """How many requests the API server has refused so far for want of rights, whoever asked."""
-    lines = admin.run("get", "--raw=/metrics").splitlines()
-    counts = [line for line in lines if line.startswith("authorization_attempts_total{")]
-    return sum(float(line.rpartition(" ")[2]) for line in counts if 'result="allowed"' not in line)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .audit import POLICY, AuditLog
 from .certificates import ClusterCertificates, KeyPair
 from .kubectl import Kubectl, KubectlError
 from .processes import ServerProcess, free_port
@@ -31,6 +32,7 @@ class ControlPlane:
         self._processes: list[ServerProcess] = []
         self.url = f"https://127.0.0.1:{free_port()}"
         self.kubeconfig = directory / "admin.kubeconfig"
+        self.audit = AuditLog(directory / "audit.log")
 
     def start(self) -> None:
         """Start all components.
@@ -78,6 +80,8 @@ class ControlPlane:
         return client
 
     def _start_apiserver(self, etcd: str, tokens: Path) -> None:
+        policy = self._directory / "audit-policy.json"
+        policy.write_text(json.dumps(POLICY))
         serving = self._certificates.server("127.0.0.1", "localhost", "kubernetes.default.svc")
         process = self._launch(
             "kube-apiserver",
@@ -90,6 +94,8 @@ class ControlPlane:
                 "tls-private-key-file": serving.key,
                 "client-ca-file": self._certificates.authority,
                 "authorization-mode": "Node,RBAC",
+                "audit-policy-file": policy,
+                "audit-log-path": self.audit.path,
                 "service-account-issuer": ISSUER,
                 "service-account-key-file": tokens,
                 "service-account-signing-key-file": tokens,

@@ -1,4 +1,4 @@
-"""The operator as it is shipped, installed with `kubectl apply -k manifests/base`, and its replicas.
+"""The operator as it is shipped, installed with `kubectl apply -k`, and its replicas.
 
 Owns the installation and the replicas, which are processes of this machine: the emulated nodes run none. Each has the
 environment of the shipped Deployment, the ServiceAccount's own token, and so exactly the shipped rights.
@@ -19,14 +19,15 @@ from typing import Any
 import yaml
 
 from .cluster import RealCluster
-from .kubectl import KubectlError
 from .processes import ProcessError, ServerProcess, free_port
-from .wheel import ROOT
+from .repository import ROOT
 
+Object = dict[str, Any]
 SYSTEM = "basetracker-system"
 NAME = "basetracker"
 CRD = "baseimagetrackers.basetracker.dev"
 BASE = ROOT / "manifests" / "base"
+SINGLE_NAMESPACE = ROOT / "manifests" / "overlays" / "single-namespace"
 START_SECONDS = 60.0
 # The Lease lasts 15 s; whoever waits for it asks every 2 s.
 TAKEOVER_SECONDS = 45.0
@@ -62,7 +63,7 @@ class Replica:
         """Ask it to end, as a node does; the exit code."""
         return self._process.stop(patience=20)
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[Object]:
         """Its log, a line an entry. Raises ValueError for a line that isn't JSON."""
         return [json.loads(line) for line in self._process.log.read_text().splitlines()]
 
@@ -83,8 +84,18 @@ class Replica:
 class Replicas:
     """All replicas that there have been, the present ones and the ended ones."""
 
-    def __init__(self, cluster: RealCluster, program: Path, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        cluster: RealCluster,
+        program: Path,
+        environment: Mapping[str, str],
+        directory: Path,
+        namespace: str = SYSTEM,
+    ) -> None:
+        """`namespace` is the operator's own."""
         self.all: list[Replica] = []
+        self.namespace = namespace
+        self.audit = cluster.audit
         self._cluster = cluster
         self._program = program
         self._environment = environment
@@ -113,7 +124,7 @@ class Replicas:
     def holder(self) -> str:
         """What the Lease says of its holder; empty when there is none."""
         path = "jsonpath={.spec.holderIdentity}"
-        return self._cluster.admin.run("get", "lease", NAME, "-n", SYSTEM, "--ignore-not-found", "-o", path)
+        return self._cluster.admin.run("get", "lease", NAME, "-n", self.namespace, "--ignore-not-found", "-o", path)
 
     def stop(self) -> None:
         """End all that still run."""
@@ -122,48 +133,93 @@ class Replicas:
 
 
 @contextmanager
-def installed(cluster: RealCluster, allowed: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    """The operator's objects in the cluster; `allowed` is the list of tasks that may be started.
+def installed(
+    cluster: RealCluster,
+    kustomization: Path = BASE,
+    *,
+    namespace: str = SYSTEM,
+    allowed: Sequence[Object] | None = None,
+) -> Iterator[None]:
+    """The operator's objects in the cluster, without its Pods.
 
-    Raises:
-        RuntimeError: there is one already, which isn't ours to change.
+    `allowed` is put in place of the shipped list of tasks that may be started.
     """
     admin = cluster.admin
-    if admin.run("get", "namespace", SYSTEM, "--ignore-not-found", "-o", "name"):
-        raise RuntimeError(f"the cluster has a namespace {SYSTEM} already; the tests install an operator of their own")
     try:
-        admin.run("apply", "-k", str(BASE))
+        admin.run("apply", "-k", str(kustomization))
         # The nodes are emulated: its Pods would wait for an image for ever.
-        admin.run("scale", "deployment", NAME, "-n", SYSTEM, "--replicas=0")
-        admin.run("wait", "--for=condition=Established", "--timeout=30s", f"crd/{CRD}")
-        listed = json.dumps({"data": {"tasks.yaml": yaml.safe_dump(list(allowed))}})
-        admin.run("patch", "configmap", "basetracker-tasks", "-n", SYSTEM, "--type=merge", "-p", listed)
+        admin.run("scale", "deployment", NAME, "-n", namespace, "--replicas=0")
+        if allowed is not None:
+            listed = json.dumps({"data": {"tasks.yaml": yaml.safe_dump(list(allowed))}})
+            admin.run("patch", "configmap", "basetracker-tasks", "-n", namespace, "--type=merge", "-p", listed)
         yield
     finally:
-        try:
-            admin.run("delete", "-k", str(BASE), "--ignore-not-found", "--timeout=120s", seconds=150)
-        except KubectlError as error:
-            raise RuntimeError(f"the installation can't be removed: {error.message}") from error
+        admin.run("delete", "-k", str(kustomization), "--ignore-not-found", "--timeout=120s", seconds=150)
 
 
-def shipped_environment(cluster: RealCluster, directory: Path) -> dict[str, str]:
+def single_namespace(directory: Path, namespace: str) -> Path:
+    """The overlay for one namespace with this one set, as its text tells to do."""
+    directory.mkdir()
+    overlay = os.path.relpath(SINGLE_NAMESPACE, directory.resolve())
+    (directory / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "namespace": namespace,
+                "resources": [overlay],
+            }
+        )
+    )
+    return directory
+
+
+def install_definition(cluster: RealCluster) -> None:
+    """The CRD alone, with `kubectl apply -k crds`; returns when it is served."""
+    cluster.admin.run("apply", "-k", str(ROOT / "crds"))
+    cluster.admin.run("wait", "--for=condition=Established", "--timeout=30s", f"crd/{CRD}")
+
+
+def shipped_environment(cluster: RealCluster, directory: Path, namespace: str = SYSTEM) -> dict[str, str]:
     """The environment that a replica has in the cluster, with files of this machine in place of its mounts."""
-    (container,) = cluster.admin.get("deployment", NAME, "-n", SYSTEM)["spec"]["template"]["spec"]["containers"]
+    deployment = cluster.admin.get("deployment", NAME, "-n", namespace)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     tasks = directory / "tasks.yaml"
-    tasks.write_text(cluster.admin.get("configmap", "basetracker-tasks", "-n", SYSTEM)["data"]["tasks.yaml"])
-    told = {item["name"]: _value(item) for item in container["env"]}
-    token = cluster.kubeconfig_of(SYSTEM, NAME)
+    tasks.write_text(cluster.admin.get("configmap", "basetracker-tasks", "-n", namespace)["data"]["tasks.yaml"])
     return {
-        **told,
+        **{item["name"]: _value(item, namespace) for item in container["env"]},
         "PATH": os.environ.get("PATH", ""),
-        "KUBECONFIG": str(token),
+        "KUBECONFIG": str(cluster.kubeconfig_of(namespace, NAME)),
         "BASETRACKER_ALLOW_LIST": str(tasks),
     }
 
 
-def _value(item: Mapping[str, Any]) -> str:
+def complaints(replicas: Replicas, namespace: str) -> list[Any]:
+    """What speaks of errors and of missing rights: in all logs, and in what the API server refused.
+
+    Of the refused, only what was asked in `namespace` or in none of the tests' counts: a namespace that is ending loses
+    its Roles while the tracker is still there, and forbids new objects to everybody.
+    """
+    found: list[Any] = []
+    for entry in (entry for replica in replicas.all for entry in replica.log()):
+        text = str(entry)
+        refused = "forbidden" in text.lower() and (namespace in text or "e2e-" not in text)
+        if refused or entry["level"] in {"ERROR", "CRITICAL"}:
+            found.append(entry)
+    if replicas.audit is not None:
+        asked = replicas.audit.requests(replicas.namespace, NAME)
+        assert asked, "the API server has heard nothing of the operator"
+        found += [
+            request
+            for request in asked
+            if request.lacks_right and (request.namespace == namespace or not request.namespace.startswith("e2e-"))
+        ]
+    return found
+
+
+def _value(item: Object, namespace: str) -> str:
     source = item.get("valueFrom")
     if source is None:
         return str(item.get("value", ""))
     assert source["fieldRef"]["fieldPath"] == "metadata.namespace", item
-    return SYSTEM
+    return namespace

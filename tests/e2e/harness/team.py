@@ -17,8 +17,9 @@ from basetracker.emulators.images import Image, Index
 
 from .azure import EmulatedAzure
 from .cluster import RealCluster
-from .installation import ROOT
+from .installation import SYSTEM
 from .registry import DockerRegistry
+from .repository import ROOT
 
 Object = dict[str, Any]
 REPLICAS = 2
@@ -29,8 +30,17 @@ TRACKER, WORKLOAD, SECRET = "python-3-12", "checkout", "hub"
 class Team:
     """All that is in one namespace; the names are those of the samples."""
 
-    def __init__(self, cluster: RealCluster, azure: EmulatedAzure, bases: DockerRegistry, namespace: str) -> None:
+    def __init__(
+        self,
+        cluster: RealCluster,
+        azure: EmulatedAzure,
+        bases: DockerRegistry,
+        namespace: str,
+        *,
+        operator_namespace: str = SYSTEM,
+    ) -> None:
         self.namespace = namespace
+        self._operator_namespace = operator_namespace
         self._cluster = cluster
         self._azure = azure
         self._bases = bases
@@ -140,6 +150,8 @@ class Team:
         rights = [item for item in yaml.safe_load_all(text) if item["kind"] in {"Role", "RoleBinding"}]
         for item in rights:
             item["metadata"]["namespace"] = self.namespace
+            for subject in item.get("subjects", ()):
+                subject["namespace"] = self._operator_namespace
         return rights
 
     def _deployment(self) -> Object:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from .repository import ROOT
+
 LOCKED = ROOT / "requirements.lock"
 CACHE = ROOT / ".cache" / "e2e-venv"
 INSTALL_SECONDS = 600.0
