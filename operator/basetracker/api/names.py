@@ -22,6 +22,7 @@ RESUME: Final = f"{GROUP}/resume"
 DELIVERED: Final = f"{GROUP}/delivered"
 """On a workload: what was delivered to which container, as compact JSON."""
 CHANGE_CAUSE: Final = "kubernetes.io/change-cause"
+"""On a workload: why it was changed last, for `kubectl rollout history`."""
 
 
 class State(StrEnum):
