@@ -9,6 +9,7 @@ import pytest
 
 from basetracker.demo.files import SYSTEM
 from basetracker.emulators import samples
+from basetracker.emulators.faults import Fault
 
 from .world import BASE, HOST, NAMESPACE, World, a_tracker, image_of
 
@@ -121,6 +122,26 @@ async def test_an_azure_registry_with_anonymous_pull_needs_no_identity(world: Wo
     assert await world.catches_up(new) == second
     assert world.runs_digests() == {second}
     assert world.cloud.faults.asked("login.microsoftonline.com") == []
+
+
+@pytest.mark.parametrize("refusal", ["no role", "another tenant"])
+async def test_a_public_azure_registry_that_doesnt_know_the_operators_identity(world: World, refusal: str) -> None:
+    public = world.cloud.add_azure_registry("fabrikam")
+    public.access.anonymous_pull = True
+    base = "fabrikam.azurecr.io/public/python:3.12"
+    if refusal == "another tenant":
+        world.cloud.faults.add(Fault(match=r"^POST fabrikam\.azurecr\.io /oauth2/exchange", n=None, status=401))
+    world.push_base("3.12.11", reference=base)
+    await world.furnish(base=base)
+    await world.operate()
+    await world.apply(a_tracker(base=base))
+    await world.becomes("Current")
+    asked = len(world.cloud.faults.asked(r" fabrikam\.azurecr\.io /oauth2/"))
+    new = world.push_base("3.12.12", reference=base)
+    await world.look()
+    await world.catches_up(new)
+    await world.look()
+    assert len(world.cloud.faults.asked(r" fabrikam\.azurecr\.io /oauth2/")) == asked
 
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])

@@ -30,6 +30,10 @@ _REFRESH_LIFE: Final = 3 * 3600.0
 _ROLES: Final = "AcrPull, or Container Registry Repository Reader where the registry uses repository permissions"
 
 
+class StrangerError(DeniedError):
+    """The registry knows no identity of ours, as one of another tenant."""
+
+
 class Identity(Protocol):
     """Who the operator is in Azure."""
 
@@ -38,7 +42,10 @@ class Identity(Protocol):
 
 
 class AcrAuthentication:
-    """Tells Azure registries who asks: the pull secret's user, else the operator's identity, else nobody."""
+    """Tells Azure registries who asks: the pull secret's user, else the operator's identity, else nobody.
+
+    Nobody also where the identity is refused, since a public registry of another tenant knows no identity of ours.
+    """
 
     def __init__(self, http: Http, clock: Clock, identity: Identity | None, hosts: Iterable[str] = ()) -> None:
         """`hosts` are further registry hosts of Azure; one that begins with a dot is a suffix."""
@@ -61,9 +68,10 @@ class AcrAuthentication:
         self, repository: Repository, credential: Credential | None, challenges: Sequence[str], sent: str | None
     ) -> str:
         """See `Authentication`; the challenges don't matter."""
+        key = _key(repository, credential)
         if sent is not None:
-            self._access.drop(_key(repository, credential), sent.removeprefix("Bearer "))
-        return await self.header(repository, credential)
+            self._access.drop(key, sent.removeprefix("Bearer "))
+        return "Bearer " + await self._access.get(key, lambda: self._fetch_again(repository, credential))
 
     def refusal(self, repository: Repository, credential: Credential | None) -> DeniedError:
         """See `Authentication`."""
@@ -84,6 +92,28 @@ class AcrAuthentication:
     async def _fetch(self, repository: Repository, credential: Credential | None) -> Token:
         if credential is not None or self._identity is None:
             return await self._by_password(repository, credential)
+        try:
+            return await self._by_identity(repository)
+        except StrangerError:
+            anonymous = await self._anonymous(repository)
+            if anonymous is None:
+                raise
+            return anonymous
+
+    async def _fetch_again(self, repository: Repository, credential: Credential | None) -> Token:
+        """After a refused token: where the identity's own was, nobody's may do, in a registry with anonymous pull."""
+        may_be_nobody = credential is None and self._identity is not None
+        anonymous = await self._anonymous(repository) if may_be_nobody else None
+        return anonymous or await self._fetch(repository, credential)
+
+    async def _anonymous(self, repository: Repository) -> Token | None:
+        """A token that anybody may have; None where the registry gives none."""
+        try:
+            return await self._by_password(repository, None)
+        except (DeniedError, InvalidError):
+            return None
+
+    async def _by_identity(self, repository: Repository) -> Token:
         key = TokenKey(repository.host, "refresh", "")
         for last in (False, True):
             refresh = await self._refresh.get(key, lambda: self._exchange(repository))
@@ -93,7 +123,7 @@ class AcrAuthentication:
             if answer.status not in {401, 403} or last:
                 break
             self._refresh.drop(key, refresh)  # it may have been withdrawn before its end
-        return self._read(answer, repository, credential)
+        return self._read(answer, repository, None)
 
     async def _by_password(self, repository: Repository, credential: Credential | None) -> Token:
         url = _url(repository.host, "token").with_query(service=repository.host, scope=pull_scope(repository))
@@ -109,7 +139,7 @@ class AcrAuthentication:
         form = {"grant_type": "access_token", "service": host, "access_token": entra}
         answer = await self._http.request("POST", _url(host, "exchange"), form=form)
         if answer.status in {401, 403}:
-            raise DeniedError(f"{host} doesn't accept the operator's Azure identity; grant it {_ROLES}")
+            raise StrangerError(f"{host} doesn't accept the operator's Azure identity; grant it {_ROLES}")
         _expect_success(answer, host)
         return read_token(answer.body, host, "refresh_token", otherwise=_REFRESH_LIFE)
 
