@@ -219,11 +219,12 @@ class WorkloadsInMemory:
 
 @dataclass
 class EventsInMemory:
+    faults: Faults
     told: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def tell(self, about: ObjectRef, *, reason: str, message: str, warning: bool = False) -> None:
-        await asyncio.sleep(0)
-        self.told.append((f"{about.kind}/{about.name}", reason, message))
+        told = (f"{about.kind}/{about.name}", reason, message)
+        await self.faults.around("events.tell", lambda: self.told.append(told))
 
 
 @dataclass
@@ -255,7 +256,7 @@ class House:
         self.faults = Faults()
         self.clock = VirtualClock(self.world)
         self.trackers = TrackersInMemory(self.faults)
-        self.events = EventsInMemory()
+        self.events = EventsInMemory(self.faults)
         self.lead = LeadInMemory()
         self.wakes: dict[Key, datetime] = {}
         self.crashes = 0

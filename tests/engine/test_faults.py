@@ -49,7 +49,9 @@ ERRORS: dict[str, tuple[BasetrackerError, ...]] = {
     "trackers.write_status": (CONFLICT, DOWN, DENIED),
     "workloads.find": (DOWN, DENIED),
     "workloads.deliver": (CONFLICT, DOWN, DENIED, INVALID),
+    "events.tell": (),
 }
+"""What each port may raise; telling events raises nothing."""
 AFTER = {
     "builder.start": UNKNOWN,
     "trackers.write_intent": DOWN,
@@ -57,7 +59,7 @@ AFTER = {
     "workloads.deliver": DOWN,
 }
 """Errors that may come although the effect has."""
-EFFECTS = {"trackers.write_intent", "trackers.write_status", "builder.start", "workloads.deliver"}
+EFFECTS = {"trackers.write_intent", "trackers.write_status", "builder.start", "workloads.deliver", "events.tell"}
 
 
 async def base_moves(house: House) -> None:

@@ -155,6 +155,27 @@ async def test_nothing_is_started_while_the_tag_cant_be_looked_at() -> None:
     assert_done_once(house)
 
 
+async def test_a_rollout_half_done_goes_on_after_a_restart() -> None:
+    """A new process every twenty seconds: each workload gets the digest once, one after the other."""
+    house = House()
+    places = ("checkout", "web", "worker")
+    open_shop(house)
+    old = house.world.cluster.deployments["checkout"].containers[0].image
+    for place in places[1:]:
+        house.world.cluster.deployment(place, old)
+    house.track(body("python", base=BASE, downstream=[image_spec("checkout", image=IMAGE, deploy=places)]))
+    await house.run(1)
+    move_base(house)
+    for _ in range(60):
+        await house.run(1 / 3)
+        house.restart()
+        rolling = [one.name for one in house.world.cluster.deployments.values() if not one.complete]
+        assert len(rolling) <= 1
+    assert [name for name, _, _ in house.world.cluster.delivered] == list(places)
+    assert len(house.world.builder.runs) == 1
+    assert item(house).state is State.CURRENT
+
+
 async def test_a_run_that_takes_too_long_is_ended_once_and_tried_again() -> None:
     house = House()
     open_shop(house)

@@ -60,8 +60,7 @@ class Reconciler:
             return None
         outcomes = await self._actor.act(tracker, decision.plan.actions)
         folded = fold(observed, decision, outcomes)
-        if folded.status.document() != tracker.status.document():
-            await self._write(tracker, folded.status)
+        if folded.status.document() != tracker.status.document() and await self._write(tracker, folded.status):
             await self._tell(tracker, decision, folded.happened)
             self._poke_children(observed.tracker, folded.status)
         self._measure(tracker, folded.status)
@@ -79,15 +78,17 @@ class Reconciler:
         self._world.metrics.status_writes.labels(kind="Intent").inc()
         return written
 
-    async def _write(self, tracker: Tracker, status: Status) -> None:
+    async def _write(self, tracker: Tracker, status: Status) -> bool:
+        """Store the status; False when there is nothing left to store it in."""
         if not self._world.lead.is_held():
             raise NotLeadingError
         try:
             await self._world.trackers.write_status(tracker, status, guarded=False)
         except (ConflictError, MissingError):
             LOGGER.info("%s is another object by now; its status isn't written", tracker.key)
-            return
+            return False
         self._world.metrics.status_writes.labels(kind="Status").inc()
+        return True
 
     async def _tell(self, tracker: Tracker, decision: Decision, happened: Iterable[HistoryEntry]) -> None:
         about = ObjectRef(
@@ -115,6 +116,8 @@ class Reconciler:
                 await self._tell_one(on, entry)
 
     async def _tell_one(self, about: ObjectRef, entry: HistoryEntry) -> None:
+        if not self._world.lead.is_held():
+            raise NotLeadingError
         text = sentence(entry)
         LOGGER.info("%s %s/%s: %s", entry.event, about.namespace, about.name, text)
         await self._world.events.tell(
