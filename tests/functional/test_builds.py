@@ -176,6 +176,67 @@ async def test_a_later_run_for_the_same_base_is_recorded_and_not_delivered(world
     assert world.deliveries("checkout") == 2  # the first pin and the new base
 
 
+async def test_a_trigger_that_fires_twice_is_adopted_once(world: World) -> None:
+    (task,) = (await world.furnish(trigger=True, trigger_runs=2)).values()
+    await world.operate()
+    await world.apply(a_tracker())
+    await world.becomes("Current")
+    count = world.deliveries()
+    new = world.push_base("3.12.12")
+    await world.until(lambda: len(world.runs("checkout")) == 2, "the trigger has started two runs")
+    await world.look()
+    digest = await world.catches_up(new)
+    await world.until(lambda: task.runs_ended == 3, "both runs have ended")
+    await world.look()
+    assert world.schedulings() == 0
+    assert world.deliveries() == count + 1
+    assert world.runs_digests() == {digest}
+
+
+async def test_a_trigger_that_fires_after_our_request_delivers_nothing(world: World) -> None:
+    (task,) = (await world.furnish(trigger=True, trigger_delay=0.3)).values()
+    await world.operate()
+    await world.apply(a_tracker())
+    await world.becomes("Current")
+    count = world.deliveries()
+    task.behaviour = Behaviour(run_seconds=0.6)
+    new = await world.move_base()
+    digest = await world.catches_up(new)
+    await world.until(lambda: task.runs_ended == 3, "both runs have ended")
+    await world.look()
+    ours = next(run for run in world.runs("checkout") if run.kind == "QuickRun")
+    assert ours.outputs[0]["digest"] == digest
+    assert world.schedulings() == 1
+    assert world.deliveries() == count + 1
+
+
+async def test_a_task_that_pushes_a_tag_of_its_own_for_each_run(world: World) -> None:
+    await world.begin(unique_tag="{{.Run.ID}}")
+    digest = await world.catches_up(await world.move_base())
+    containers = world.deployment()["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == f"{image_of('checkout')}@{digest}"
+
+
+async def test_arguments_and_values_reach_the_run(world: World) -> None:
+    build = """
+    acrTask:
+      name: build-checkout
+      registry: REGISTRY
+      baseArgument: BASE_IMAGE
+      arguments: [{name: CHANNEL, value: stable}]
+      values: [{name: ID, value: "42"}]
+    """
+    await world.begin(a_tracker(build=build.replace("REGISTRY", world.registry.id)))
+    new = await world.move_base()
+    await world.catches_up(new)
+    (run,) = world.runs("checkout")
+    assert {one["name"]: one["value"] for one in run.override["arguments"]} == {
+        "CHANNEL": "stable",
+        "BASE_IMAGE": f"{BASE}@{new}",
+    }
+    assert [(one["name"], one["value"]) for one in run.override["values"]] == [("ID", "42")]
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -153,6 +153,24 @@ async def test_a_build_that_always_fails_is_tried_five_times_with_growing_waits(
     assert world.image()["validated"]["baseDigest"] == newer
 
 
+async def test_a_rollout_is_stuck_when_the_trackers_own_deadline_has_passed(world: World, operator: Virtual) -> None:
+    await world.furnish()
+    await world.apply(a_tracker(rollout="{progressDeadline: 2m}"))
+    await operator.settle()
+    known = world.image()["validated"]["digest"]
+
+    async def crashes(image: str) -> bool:
+        return known not in image
+
+    world.cluster.crashes = crashes
+    world.push_base("3.12.12")
+    await operator.advance(100)
+    assert world.state() == "RollingOut RolloutProgressing"
+    await operator.advance(60)
+    assert world.state() == "Blocked RolloutStuck"
+    assert world.runs_digests() == {known}
+
+
 async def test_polling_goes_on_while_other_registries_are_down(world: World, operator: Virtual) -> None:
     world.cloud.add_open_registry("registry.example.com")
     world.push_base("1", reference="registry.example.com/other/base:1")

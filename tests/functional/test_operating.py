@@ -72,6 +72,15 @@ async def test_six_images_of_one_base(world: World) -> None:
     assert [len(world.runs(name)) for name in names] == [1] * len(names)
 
 
+async def test_the_history_stays_short(world: World) -> None:
+    await world.begin()
+    for number in range(5):
+        await world.catches_up(await world.move_base(f"3.12.{20 + number}"))
+    history = world.status()["history"]
+    assert len(history) == 20
+    assert [entry["at"] for entry in history] == sorted((entry["at"] for entry in history), reverse=True)
+
+
 async def test_what_a_build_adds_doesnt_matter(world: World) -> None:
     """Lineage looks at the base's layers alone."""
     steps = tuple(Step(line=f"RUN step {number}", files={f"/layer-{number}": str(number)}) for number in range(40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -162,6 +163,16 @@ async def test_a_troubled_api_server_is_survived(world: World, trouble: str) -> 
         if trouble == "compact":
             world.cluster.compact()
         assert world.cluster.drop_watches() > 0
+    await everything_happened_once(world, new)
+
+
+async def test_a_network_that_breaks_all_connections_is_survived(world: World) -> None:
+    await world.begin()
+    world.cloud.tasks.run_seconds = 0.3
+    new = await world.push_and_ask()
+    for _ in range(10):
+        world.cloud.proxy.cut_tunnels()
+        await asyncio.sleep(0.05)
     await everything_happened_once(world, new)
 
 

@@ -377,7 +377,7 @@ class World:
             "BASETRACKER_ALLOW_LIST": str(self.directory / "tasks.yaml"),
             "BASETRACKER_LISTEN": "127.0.0.1:0",
             "BASETRACKER_RUN_INTERVAL": "100ms",
-            "BASETRACKER_WORKERS": "8",
+            "BASETRACKER_REGISTRY_RATE": "200",
         }
 
 
