@@ -24,6 +24,7 @@ COPY requirements-build.lock ./
 RUN pip install --require-hashes --only-binary=:all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY crds crds
+COPY manifests manifests
 COPY operator operator
 RUN pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /dist . \
     && pip --python /opt/basetracker install --no-index --no-deps --no-compile /dist/*.whl \

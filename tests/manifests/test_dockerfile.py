@@ -55,6 +55,12 @@ def test_all_that_is_copied_exists_and_reaches_the_builder() -> None:
     assert all((ROOT / source).exists() for source in copied)
 
 
+def test_all_that_the_wheel_takes_in_is_copied() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    taken = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"])
+    assert taken <= {line.split()[1] for line in LINES if line.startswith("COPY ")}
+
+
 def test_the_tools_that_build_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = {re.split(r"[<>=~ ]", item)[0] for item in project["build-system"]["requires"]}

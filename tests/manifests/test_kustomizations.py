@@ -33,7 +33,7 @@ RUNS = {
 WORK = {
     "basetracker.dev/baseimagetrackers: get list watch",
     "basetracker.dev/baseimagetrackers/status: patch",
-    "apps/deployments: list patch watch",
+    "apps/deployments: get list patch watch",
     "/events: create patch",
 }
 LEASE = {

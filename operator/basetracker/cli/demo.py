@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import click
 
@@ -27,4 +28,13 @@ def command(name: str, speed: float, keep: bool) -> int:
         raise click.ClickException(
             f"the demo needs {error.name}; install it with: pip install 'basetracker[demo]'"
         ) from error
-    return asyncio.run(show(scenario(name), speed=speed, keep=keep, screen=Screen()))
+
+    async def play() -> int:
+        playing = asyncio.ensure_future(show(scenario(name), speed=speed, keep=keep, screen=Screen()))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+        return await playing
+
+    try:
+        return asyncio.run(play())
+    except asyncio.CancelledError:
+        return 143
