@@ -201,3 +201,23 @@ async def test_metrics_tell_what_is_stale(world: World, operator: Virtual) -> No
     since = int(operator.clock.now().timestamp()) - 15
     (line,) = [one for one in text.splitlines() if one.startswith("basetracker_stale_since_timestamp_seconds{")]
     assert since <= float(line.rpartition(" ")[2]) <= since + 15
+
+
+async def test_bases_that_were_purged_are_not_asked_for_at_every_poll(world: World, clock: SetClock) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    async with virtual(world, clock) as first:
+        await first.settle()
+        purged = world.digest(BASE)
+        world.push_base("3.12.12")
+        await first.settle()
+        await first.settle()
+        assert world.state() == "Current Current"
+    world.registry.storage.delete_manifest("base/python", purged)
+    async with virtual(world, clock) as second:  # which has read nothing yet
+        await second.settle()
+        before = requests(world), heads(world)
+        await second.advance(3600)
+        polls = heads(world) - before[1]
+        assert polls > 600
+        assert requests(world) - before[0] <= 1.02 * polls

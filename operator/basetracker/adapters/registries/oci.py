@@ -28,6 +28,11 @@ _HUB_ENDPOINT: Final = "registry-1.docker.io"
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LONGEST_CHAIN: Final = 5
+_FIRST_MISS: Final = 5.0
+_LONGEST_MISS: Final = 6 * 3600.0
+"""Seconds for which a digest that isn't there is believed to be missing; each further miss doubles them. What was just
+pushed may need a moment to be everywhere; what was purged stays away."""
+_Key = tuple[Repository, Digest, str]
 
 
 class OciRegistry:
@@ -48,11 +53,14 @@ class OciRegistry:
         images of one platform.
         """
         self._http = http
+        self._clock = clock
         self._acr = AcrAuthentication(http, clock, identity, azure_hosts)
         self._others = ChallengeAuthentication(http, clock)
         self._cache_size = cache_size
         self._cached = 0
         self._images: OrderedDict[Digest, Image] = OrderedDict()
+        self._missing: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
+        """Until when, and for how long, a digest is believed to be missing."""
         self._flights: Flights[Image | None] = Flights()
 
     async def digest(self, image: ImageRef, credential: Credential | None) -> Digest | None:
@@ -79,7 +87,25 @@ class OciRegistry:
             self._images.move_to_end(digest)
             return known
         key = (image.repository, digest, holder(credential))
-        return await self._flights.join(key, lambda: self._read(image.repository, digest, credential))
+        until, _ = self._missing.get(key, (0.0, 0.0))
+        if self._clock.monotonic() < until:
+            return None
+        return await self._flights.join(key, lambda: self._looked_for(key, credential))
+
+    async def _looked_for(self, key: _Key, credential: Credential | None) -> Image | None:
+        repository, digest, _ = key
+        found = await self._read(repository, digest, credential)
+        self._note_missing(key, found)
+        return found
+
+    def _note_missing(self, key: _Key, found: Image | None) -> None:
+        _, wait = self._missing.pop(key, (0.0, 0.0))
+        if found is not None:
+            return
+        wait = min(wait * 2, _LONGEST_MISS) or _FIRST_MISS
+        self._missing[key] = (self._clock.monotonic() + wait, wait)
+        if len(self._missing) > self._cache_size:
+            self._missing.popitem(last=False)
 
     async def _read(self, repository: Repository, digest: Digest, credential: Credential | None) -> Image | None:
         async def manifest(wanted: Digest) -> tuple[bytes, str] | None:
