@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from basetracker.emulators import samples
 from basetracker.emulators.cluster.instruments import Fault as ClusterFault
 from basetracker.emulators.faults import Fault
-from basetracker.emulators.tasks.definition import Behaviour
+from basetracker.emulators.tasks.definition import Behaviour, Task
 
 from .virtual import SetClock, Virtual, virtual
 from .world import BASE, HOST, NAMESPACE, World, a_tracker, image_of
 
+Hold = Callable[[World, Virtual], Awaitable[str]]
+"""Brings a tracker to where it waits; the answer is the state and reason that it is held in."""
 SCHEDULE = r"^POST management\.azure\.com .*/scheduleRun\?"
 
 
@@ -28,6 +32,12 @@ async def operator(world: World, clock: SetClock) -> AsyncIterator[Virtual]:
     """The parts of an operator in a world in set time."""
     async with virtual(world, clock) as made:
         yield made
+
+
+def find_task(world: World) -> Task:
+    found = world.cloud.tasks.find(f"{world.registry.id}/tasks/build-checkout")
+    assert found is not None
+    return found
 
 
 def heads(world: World, path: str = "") -> int:
@@ -221,3 +231,147 @@ async def test_bases_that_were_purged_are_not_asked_for_at_every_poll(world: Wor
         polls = heads(world) - before[1]
         assert polls > 600
         assert requests(world) - before[0] <= 1.02 * polls
+
+
+async def as_task_is_disabled(world: World, operator: Virtual) -> str:
+    find_task(world).enabled = False
+    world.push_base("3.12.12")
+    return "Blocked TaskDisabled"
+
+
+async def as_task_is_missing(world: World, operator: Virtual) -> str:
+    await world.apply(a_tracker(build="{acrTask: {name: build-nothing}}"))
+    world.push_base("3.12.12")
+    return "Blocked TaskNotFound"
+
+
+async def as_not_allowed(world: World, operator: Virtual) -> str:
+    world.allow([])
+    await operator.advance(10)
+    world.push_base("3.12.12")
+    return "Blocked TaskNotAllowed"
+
+
+async def as_rejected(world: World, operator: Virtual) -> str:
+    find_task(world).behaviour = Behaviour(squash=True)
+    world.push_base("3.12.12")
+    return "Blocked LineageNotProven"
+
+
+async def as_without_output(world: World, operator: Virtual) -> str:
+    find_task(world).behaviour = Behaviour(push=False)
+    world.push_base("3.12.12")
+    return "Blocked NoOutputImage"
+
+
+async def as_workload_missing(world: World, operator: Virtual) -> str:
+    await world.cluster.delete("Deployment", NAMESPACE, "checkout")
+    return "Blocked WorkloadNotFound"
+
+
+async def as_tag_differs(world: World, operator: Virtual) -> str:
+    world.cloud.push(f"{HOST}/shop/checkout:release", samples.python())
+    await world.deploy("checkout", f"{HOST}/shop/checkout:release")
+    return "Blocked TagDiffers"
+
+
+async def as_base_gone(world: World, operator: Virtual) -> str:
+    del world.registry.storage.repositories["base/python"]
+    return "Blocked BaseNotFound"
+
+
+async def as_image_gone(world: World, operator: Virtual) -> str:
+    del world.registry.storage.repositories["shop/checkout"]
+    return "Blocked ImageNotFound"
+
+
+async def as_denied(world: World, operator: Virtual) -> str:
+    world.cloud.faults.add(Fault(match=f"^HEAD {HOST} /v2/base/", n=None, status=403))
+    return "Blocked AccessDenied"
+
+
+async def as_unreadable(world: World, operator: Virtual) -> str:
+    world.push_base("3.12.12")
+    world.cloud.faults.add(Fault(match=f"^GET {HOST} /v2/base/python/manifests/", n=None, truncate=50))
+    return "Blocked InvalidImage"
+
+
+async def as_arm_down(world: World, operator: Virtual) -> str:
+    world.push_base("3.12.12")
+    world.cloud.faults.add(Fault(match=r" management\.azure\.com ", n=None, status=503))
+    return "Stale BaseMoved"
+
+
+async def as_planned(world: World, operator: Virtual) -> str:
+    await world.apply(a_tracker(rollout="{mode: Plan}"))
+    world.push_base("3.12.12")
+    return "Stale Planned"
+
+
+async def as_nothing_builds(world: World, operator: Virtual) -> str:
+    edit = [{"op": "remove", "path": "/spec/downstream/0/build"}]
+    media_type = "application/json-patch+json"
+    await world.cluster.patch("BaseImageTracker", NAMESPACE, "python", edit, media_type=media_type)
+    world.push_base("3.12.12")
+    return "Stale NoBuild"
+
+
+async def as_stuck(world: World, operator: Virtual) -> str:
+    known = world.image()["validated"]["digest"]
+
+    async def crashes(image: str) -> bool:
+        return known not in image
+
+    world.cluster.crashes = crashes
+    await world.cluster.patch("Deployment", NAMESPACE, "checkout", {"spec": {"progressDeadlineSeconds": 1}})
+    world.push_base("3.12.12")
+    return "Blocked RolloutStuck"
+
+
+async def as_overridden(world: World, operator: Virtual) -> str:
+    edit = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image_of("checkout")}]
+    media_type = "application/json-patch+json"
+    await world.cluster.patch("Deployment", NAMESPACE, "checkout", edit, media_type=media_type)
+    return "Blocked Overridden"
+
+
+HOLDS = [
+    as_task_is_disabled,
+    as_task_is_missing,
+    as_not_allowed,
+    as_rejected,
+    as_without_output,
+    as_workload_missing,
+    as_tag_differs,
+    as_base_gone,
+    as_image_gone,
+    as_denied,
+    as_unreadable,
+    as_arm_down,
+    as_planned,
+    as_nothing_builds,
+    as_stuck,
+    as_overridden,
+]
+
+
+@pytest.mark.parametrize("hold", HOLDS, ids=lambda hold: hold.__name__.removeprefix("as_"))
+async def test_whatever_holds_it_nothing_is_written_while_nothing_changes(
+    world: World, operator: Virtual, hold: Hold
+) -> None:
+    await world.furnish()
+    await world.apply(a_tracker())
+    await operator.settle()
+    assert world.state() == "Current Current"
+    state = await hold(world, operator)
+    await operator.advance(60)
+    await asyncio.sleep(1.5 if hold is as_stuck else 0.3)  # the cluster's own controllers need real time
+    await operator.advance(60)
+    assert world.state() == state
+    # The rest of the cluster has come to rest too.
+    before = Counter(world.cluster.writes), requests(world), operator.turns
+    await operator.advance(600)
+    assert world.state() == state
+    assert Counter(world.cluster.writes) == before[0]
+    assert requests(world) - before[1] <= 1200
+    assert operator.turns - before[2] <= 1300

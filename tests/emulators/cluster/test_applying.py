@@ -67,6 +67,21 @@ async def test_what_is_no_longer_named_goes(api: Api, widgets: Place) -> None:
     assert spec["parts"] == [{"name": "a", "size": 5}]
 
 
+async def test_an_empty_object_may_be_filled_later(api: Api, widgets: Place) -> None:
+    path = f"{widgets.widgets}/one"
+    (await _apply(api, path, widget(nested={}), "alice")).expect(201)
+    spec = (await _apply(api, path, widget(nested={"deep": "blue"}), "alice")).expect(200)["spec"]
+    assert spec["nested"]["deep"] == "blue"
+
+
+async def test_an_object_that_is_no_longer_named_goes_with_its_defaults(api: Api, widgets: Place) -> None:
+    path = f"{widgets.widgets}/one"
+    parts = [{"name": "a", "color": "red"}]
+    (await _apply(api, path, widget(parts=parts), "alice")).expect(201)
+    spec = (await _apply(api, path, widget(), "alice")).expect(200)["spec"]
+    assert "parts" not in spec
+
+
 async def test_items_of_a_keyed_list_have_owners_each(api: Api, widgets: Place) -> None:
     path = f"{widgets.widgets}/one"
     (await _apply(api, path, widget(parts=[{"name": "a", "color": "red"}]), "alice")).expect(201)

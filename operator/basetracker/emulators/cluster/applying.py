@@ -54,7 +54,7 @@ def apply(
     previous = next((entry for entry in entries if entry.belongs_to(writer)), None)
     merged = _merge(resource.ownership_schema, live, _relevant(resource, wanted, options))
     if previous is not None:
-        _drop(resource.ownership_schema, merged, previous.fields - mine, others)
+        _drop(resource.ownership_schema, merged, _named(previous.fields) - _named(mine), others)
     before, after = tracked_paths(resource.ownership_schema, live), tracked_paths(resource.ownership_schema, merged)
     changed, gone = written(before, after), frozenset(before.keys() - after.keys())
     if not options.force:
@@ -144,6 +144,12 @@ def _merge_list(schema: Json, live: list[Any], wanted: list[Any]) -> list[Any]:
 
 
 # ---------------------------------------------------------------------------------------------- removal
+
+
+def _named(paths: Paths) -> Paths:
+    """The paths with the objects around them: one that is no longer named goes with what defaults have put into it."""
+    around = {path[:end] for path in paths for end in range(2, len(path)) if path[end - 1].startswith("f:")}
+    return paths | around
 
 
 def _drop(schema: Json, document: Json, paths: Paths, others: Sequence[Entry]) -> None:
