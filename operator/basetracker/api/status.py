@@ -14,12 +14,12 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
 )
-from pydantic.alias_generators import to_camel
 
+from basetracker.api.document import Document
 from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State, WorkloadState
 from basetracker.errors import InvalidError
 from basetracker.oci.lineage import Verdict
@@ -55,17 +55,7 @@ Time = Annotated[AwareDatetime, AfterValidator(_whole_seconds), PlainSerializer(
 StoredDigest = Annotated[Digest, BeforeValidator(_digest), PlainSerializer(str, return_type=str)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        arbitrary_types_allowed=True,
-    )
-
-
-class Condition(_Model):
+class Condition(Document):
     """A condition as kstatus and `kubectl wait` read it."""
 
     type: ConditionType
@@ -76,7 +66,7 @@ class Condition(_Model):
     last_transition_time: Time
 
 
-class BaseStatus(_Model):
+class BaseStatus(Document):
     """The base as it was last seen; `since` is when this digest was first seen."""
 
     digest: StoredDigest
@@ -84,7 +74,7 @@ class BaseStatus(_Model):
     since: Time
 
 
-class Summary(_Model):
+class Summary(Document):
     """The tracker in a line: `text` is `2/3`, `state` that of the image which needs most attention."""
 
     current: int
@@ -93,13 +83,13 @@ class Summary(_Model):
     state: State
 
 
-class Latest(_Model):
+class Latest(Document):
     """What a tag points to."""
 
     digest: StoredDigest
 
 
-class Validated(_Model):
+class Validated(Document):
     """The digest that passed every gate, and the base that it was validated for."""
 
     digest: StoredDigest
@@ -107,10 +97,10 @@ class Validated(_Model):
     at: Time
 
 
-class BuildStatus(_Model):
+class BuildStatus(Document):
     """The build for one base: written as an intent before the call, then followed."""
 
-    run_id: str | None = None
+    run_id: Annotated[str | None, Field(alias="runID")] = None
     state: BuildState
     base_digest: StoredDigest
     attempt: int
@@ -121,16 +111,8 @@ class BuildStatus(_Model):
     digest: StoredDigest | None = None
     message: str = ""
 
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=lambda name: "runID" if name == "run_id" else to_camel(name),
-        validate_by_name=True,
-        validate_by_alias=True,
-        arbitrary_types_allowed=True,
-    )
 
-
-class GateStatus(_Model):
+class GateStatus(Document):
     """What a gate said about the digest that was last asked about."""
 
     name: str
@@ -139,7 +121,7 @@ class GateStatus(_Model):
     message: str = ""
 
 
-class WorkloadStatus(_Model):
+class WorkloadStatus(Document):
     """One container that is delivered to; `since` is when its state began."""
 
     kind: str
@@ -151,7 +133,7 @@ class WorkloadStatus(_Model):
     since: Time | None = None
 
 
-class Rejected(_Model):
+class Rejected(Document):
     """A digest that is never delivered again."""
 
     digest: StoredDigest
@@ -159,7 +141,7 @@ class Rejected(_Model):
     at: Time
 
 
-class DownstreamStatus(_Model):
+class DownstreamStatus(Document):
     """One downstream image."""
 
     name: str
@@ -176,32 +158,25 @@ class DownstreamStatus(_Model):
     rejected: tuple[Rejected, ...] = ()
 
 
-class HistoryEntry(_Model):
+class HistoryEntry(Document):
     """One thing that has happened."""
 
     at: Time
     downstream: str = ""
     event: HistoryEvent
-    from_: str = ""
+    from_: Annotated[str, Field(alias="from")] = ""
     to: str = ""
     reason: str = ""
 
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=lambda name: to_camel(name.rstrip("_")),
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
 
-
-class LastHandled(_Model):
+class LastHandled(Document):
     """The annotation values that were acted on; each acts once."""
 
     requested_at: str = ""
     resume: str = ""
 
 
-class Status(_Model):
+class Status(Document):
     """The whole status."""
 
     observed_generation: int = 0

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -24,8 +22,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
+from basetracker.api.document import Document
 from basetracker.api.duration import parse_duration
 from basetracker.api.fields import (
     BuildArgument,
@@ -69,23 +67,13 @@ def _unique(field: str, words: str) -> AfterValidator:
     return AfterValidator(valid)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        arbitrary_types_allowed=True,
-    )
-
-
-class SecretRef(_Model):
+class SecretRef(Document):
     """A Secret in the tracker's namespace."""
 
     name: SecretName
 
 
-class Base(_Model):
+class Base(Document):
     """The tag that is followed."""
 
     image: FollowedImage
@@ -93,21 +81,21 @@ class Base(_Model):
     pull_secret_ref: SecretRef | None = None
 
 
-class Argument(_Model):
+class Argument(Document):
     """A build argument."""
 
     name: BuildArgument
     value: Value
 
 
-class StepValue(_Model):
+class StepValue(Document):
     """A value of a multi-step task."""
 
     name: TaskValue
     value: Value
 
 
-class AcrTask(_Model):
+class AcrTask(Document):
     """A task that exists in the image's registry, or in the one whose ARM id is given."""
 
     name: TaskName
@@ -134,14 +122,14 @@ class AcrTask(_Model):
         return arguments
 
 
-class Build(_Model):
+class Build(Document):
     """How the image is built anew; `timeout` covers queueing and running together."""
 
     acr_task: AcrTask
     timeout: Timeout = parse_duration("1h")
 
 
-class DeployTarget(_Model):
+class DeployTarget(Document):
     """A workload of the tracker's namespace; without `container` every container of that repository."""
 
     kind: Literal["Deployment"]
@@ -153,7 +141,7 @@ class DeployTarget(_Model):
         return (self.kind, self.name, self.container or "")
 
 
-class Downstream(_Model):
+class Downstream(Document):
     """An image that is built on the base, and where its validated digest goes."""
 
     name: DownstreamName
@@ -174,13 +162,13 @@ class Accept(StrEnum):
     CLAIMED = "Claimed"
 
 
-class LineageGate(_Model):
+class LineageGate(Document):
     """The gate that is always there and always first."""
 
     accept: Accept = Accept.PROVEN
 
 
-class Gate(_Model):
+class Gate(Document):
     """One gate; exactly one kind."""
 
     lineage: LineageGate
@@ -200,7 +188,7 @@ class Mode(StrEnum):
     PLAN = "Plan"
 
 
-class Rollout(_Model):
+class Rollout(Document):
     """How validated digests reach workloads."""
 
     mode: Mode = Mode.APPLY
@@ -208,7 +196,7 @@ class Rollout(_Model):
     progress_deadline: ProgressDeadline = parse_duration("10m")
 
 
-class Spec(_Model):
+class Spec(Document):
     """What a user declares."""
 
     base: Base
@@ -242,7 +230,7 @@ class Spec(_Model):
         return downstream
 
 
-class Key(_Model):
+class Key(Document):
     """Which tracker: namespace and name."""
 
     namespace: str
@@ -255,7 +243,7 @@ class Key(_Model):
         return hash((self.namespace, self.name))
 
 
-class Tracker(_Model):
+class Tracker(Document):
     """One tracker as it is stored; `problem` says what is wrong with a spec that can't be read."""
 
     key: Key

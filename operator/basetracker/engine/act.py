@@ -21,8 +21,8 @@ from basetracker.errors import BasetrackerError, ConflictError, DeniedError, Una
 from basetracker.ports import BuildRequest
 from basetracker.telemetry import LOGGER
 
-LOOK_BACK = timedelta(days=1)
-"""How far back the task's runs are searched for one that makes another needless."""
+LOOK_BACK = timedelta(days=30)
+"""How far back the task's runs are searched for one that makes another needless: as long as ACR keeps them."""
 
 
 class NotLeadingError(Exception):
