@@ -6,10 +6,11 @@ import aiohttp
 import pytest
 import yaml
 
+from basetracker.api.names import REQUESTED_AT
 from basetracker.demo.files import SYSTEM, documents
 from basetracker.emulators.images import Step
 
-from .world import NAMESPACE, World, a_tracker
+from .world import BASE, NAMESPACE, Json, World, a_tracker
 
 
 async def test_probes_and_metrics(world: World) -> None:
@@ -55,6 +56,31 @@ async def test_a_tracker_of_another_namespace_is_another_tracker(world: World) -
     await world.until(lambda: row().get("reason") == "WorkloadNotFound", "it looks in its own namespace")
     await world.catches_up(await world.move_base())
     assert row()["reason"] == "WorkloadNotFound"
+
+
+async def test_two_namespaces_that_build_one_image_share_the_run(world: World) -> None:
+    world.allow([{"namespaces": ["*"], "registries": ["contoso"], "tasks": ["build-*"]}])
+    await world.begin()
+    await world.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+    document = yaml.safe_load(a_tracker())
+    document["metadata"]["namespace"] = "other"
+    document["spec"]["downstream"][0]["deploy"] = []
+    await world.cluster.apply(document)
+
+    def base() -> str:
+        found = world.cluster.get("BaseImageTracker", "other", "python") or {}
+        row: Json = next(iter(found.get("status", {}).get("downstream", [])), {})
+        return str(row.get("validated", {}).get("baseDigest")) if row.get("state") == "Current" else ""
+
+    await world.until(lambda: base() == world.digest(BASE), "the other tracker is current")
+    new = world.push_base("3.12.12")
+    asking = {"metadata": {"annotations": {REQUESTED_AT: "now"}}}
+    for namespace in ("other", NAMESPACE):
+        await world.cluster.patch("BaseImageTracker", namespace, "python", asking)
+    digest = await world.catches_up(new)
+    await world.until(lambda: base() == new, "the other tracker has caught up")
+    assert len(world.runs("checkout")) == 1
+    assert world.runs_digests() == {digest}
 
 
 async def test_six_images_of_one_base(world: World) -> None:
