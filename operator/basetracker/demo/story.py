@@ -45,6 +45,7 @@ _STEP_OF = {
     State.ROLLING_OUT: 3,
     State.CURRENT: 4,
 }
+_FIRST = (str(HistoryEvent.BASE_MOVED), str(State.STALE))
 _GOOD = {HistoryEvent.VALIDATED, HistoryEvent.HEALTHY, HistoryEvent.BUILD_SUCCEEDED}
 _BAD = {HistoryEvent.REJECTED, HistoryEvent.STUCK, HistoryEvent.BUILD_FAILED, HistoryEvent.OVERRIDDEN}
 
@@ -67,7 +68,8 @@ class Teller:
                     self._told.add((name, entry))
                     found.append(Moment(tracker=name, event=str(entry.event), text=sentence(entry), mood=_mood(entry)))
             found += self._state_changes(name, status)
-        return found
+        # What one look finds comes at once: a base moves, then its images are stale, then something is done about it.
+        return sorted(found, key=lambda moment: _FIRST.index(moment.event) if moment.event in _FIRST else len(_FIRST))
 
     def _state_changes(self, tracker: str, status: Status) -> list[Moment]:
         """States that no entry of the history tells: an image that turned stale (and is built at once), or waits."""
