@@ -1,0 +1,299 @@
+"""The model: what must hold, told from the world alone.
+
+Independent of the product's code. It hears of every request the replicas make, looks at the registries' layers, the runs, the Deployments and
+the Lease, and writes down each promise that is broken. Must not know what was planned or what goes wrong on purpose, but for two
+things that can't be read off the world: which old answers were given, and what people did by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from basetracker.api.names import DELIVERED
+from basetracker.emulators.acr.storage import Pushed
+from basetracker.emulators.cluster.instruments import RequestRecord
+from basetracker.emulators.faults import Asked
+from basetracker.emulators.references import parse
+from basetracker.emulators.tasks.run import Run
+
+from .shop import NAMESPACE, Json, Shop
+
+VIEW_SECONDS = 420.0
+"""How old the view may be on which a delivery stands: an interval, an outage of an answer, and the turn itself."""
+Place = tuple[str, str]
+"""The uid of a Deployment and the name of a container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An image that a replica put into a container."""
+
+    at: float
+    replica: str
+    deployment: str
+    place: Place
+    image: str
+    tracker: str
+    base: str
+
+    @property
+    def digest(self) -> str:
+        return self.image.partition("@")[2]
+
+
+@dataclass(slots=True)
+class Model:
+    """The promises over one story; `violations` are the broken ones."""
+
+    shop: Shop
+    violations: list[str] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    edits: dict[Place, float] = field(default_factory=dict)
+    """When somebody last changed a container's image by hand."""
+    resumed: dict[str, float] = field(default_factory=dict)
+    """When somebody last asked a tracker to go on."""
+    respecified: dict[str, float] = field(default_factory=dict)
+    """When somebody last changed a tracker's spec."""
+    writes: Counter[str] = field(default_factory=Counter)
+    """The replicas' writes: `status`, `deliveries`, `events`, `runs`, `cancels`."""
+    told: list[str] = field(default_factory=list)
+    """What the statuses said after each write of one."""
+    pushed_at: float = 0.0
+    """When a tag was last pushed."""
+    _tags: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    _images: dict[Place, str] = field(default_factory=dict)
+    _ours: list[Run] = field(default_factory=list)
+    _layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Look on from now on."""
+        for host, registry in self.shop.cloud.registries.items():
+            for name, repository in registry.storage.repositories.items():
+                for tag in repository.tags.values():
+                    self._tags[f"{host}/{name}:{tag.name}"].append((self._now, tag.digest))
+            registry.storage.listeners.append(self._pushed)
+        self.shop.cloud.faults.listeners.append(self._azure_asked)
+        self.shop.cluster.listeners.append(self._cluster_asked)
+        self.look_at_images()
+
+    # -- what is heard ----------------------------------------------------------------------------------
+
+    def told_old(self, reference: str, digest: str) -> None:
+        """An answer named this digest although the tag points elsewhere by now."""
+        self._tags[reference].append((self._now, digest))
+        self._tags[reference].append((self._now, self.shop.tag(reference)))
+
+    def edited(self, deployment: str, container: str) -> None:
+        """Somebody has just set the image of a container."""
+        uid = self.shop.deployments()[deployment]["metadata"]["uid"]
+        self.edits[uid, container] = self._now
+        self.look_at_images()
+
+    def look_at_images(self) -> list[tuple[str, Place, str]]:
+        """The containers whose image is another one than at the last look: Deployment, place, image."""
+        found = []
+        for name, document in self.shop.deployments().items():
+            for container in document["spec"]["template"]["spec"]["containers"]:
+                place = (document["metadata"]["uid"], container["name"])
+                if self._images.get(place) != container["image"]:
+                    self._images[place] = container["image"]
+                    found.append((name, place, container["image"]))
+        return found
+
+    def _pushed(self, pushed: Pushed) -> None:
+        if pushed.tag is not None:
+            self.pushed_at = self._now
+            self._tags[f"{pushed.host}/{pushed.repository}:{pushed.tag}"].append((self._now, pushed.digest))
+
+    def _cluster_asked(self, asked: RequestRecord) -> None:
+        if asked.method not in {"PATCH", "POST", "PUT", "DELETE"} or not asked.user.startswith("replica-"):
+            return
+        if "/leases" in asked.path:
+            return
+        if "/deployments/" in asked.path:
+            for deployment, place, image in self.look_at_images():
+                self._delivered(asked.user, deployment, place, image)
+        elif asked.path.endswith("/status") and asked.status == 200:
+            self._status_written(asked.user, asked.path.split("/")[-2])
+        elif asked.status in {200, 201}:
+            self.writes["events"] += 1
+
+    def _status_written(self, replica: str, tracker: str) -> None:
+        self.writes["status"] += 1
+        self._must_hold(replica, f"wrote the status of {tracker}")
+        status = self.shop.trackers().get(tracker, {}).get("status", {})
+        rows = [
+            f"{row['name']} {row['state']} {row['reason']}: {row['message']}" for row in status.get("downstream", [])
+        ]
+        base = status.get("base", {}).get("shortDigest")
+        self.told.append(f"{self._now:8.1f}      {replica}: {tracker} on {base}: {'; '.join(rows)}")
+
+    def _azure_asked(self, asked: Asked) -> None:
+        if asked.method != "POST" or asked.host != "management.azure.com":
+            return
+        sender = next((one.kind.split()[3] for one in asked.secrets if one.kind.startswith("Entra token of ")), "")
+        if "/cancel" in asked.path and asked.status < 300:
+            self.writes["cancels"] += 1
+            self._must_hold(sender, "cancelled a run")
+        for run in self.shop.cloud.tasks.runs:
+            if run.update_trigger_token is not None and not any(run is one for one in self._ours):
+                self.writes["runs"] += 1
+                self._must_hold(sender, f"started {run.id}")
+                self._started(run)
+
+    # -- promises -----------------------------------------------------------------------------------------
+
+    def fail(self, what: str) -> None:
+        """A promise is broken."""
+        self.violations.append(f"{self._now:8.1f}  {what}")
+
+    def _must_hold(self, replica: str, what: str) -> None:
+        holder = self.shop.holder()
+        if holder != replica:
+            self.fail(f"{replica} {what} while {holder or 'nobody'} held the Lease")
+
+    def _started(self, run: Run) -> None:
+        """Never two runs of ours live, or succeeded, for one task, image and base."""
+        self._ours.append(run)
+        base = run.argument(run.task.base_argument)
+        for other in self._ours:
+            is_same = other.task is run.task and other.argument(run.task.base_argument) == base
+            if other is not run and is_same and (other.live or other.status == "Succeeded"):
+                self.fail(f"{run.id} of {run.task.name} for {base} was started while {other.id} is {other.status}")
+
+    def _delivered(self, replica: str, deployment: str, place: Place, image: str) -> None:
+        document = self.shop.deployments()[deployment]
+        marks = json.loads(document["metadata"]["annotations"][DELIVERED])
+        mark = marks[place[1]]
+        made = Delivery(
+            at=self._now,
+            replica=replica,
+            deployment=deployment,
+            place=place,
+            image=image,
+            tracker=mark["tracker"],
+            base=mark["base"],
+        )
+        self.writes["deliveries"] += 1
+        self._must_hold(replica, f"delivered to {deployment}/{place[1]}")
+        if mark["image"] != image:
+            self.fail(f"the mark of {deployment}/{place[1]} doesn't tell its image")
+        self._judge_delivery(made)
+        self.deliveries.append(made)
+
+    def _judge_delivery(self, made: Delivery) -> None:
+        tracker = self.shop.trackers().get(made.tracker)
+        if tracker is None:
+            return  # deleted while its turn went on
+        where = f"{made.deployment}/{made.place[1]}"
+        spec = tracker["spec"]
+        base = spec["base"]["image"]
+        if self._now - self.respecified.get(made.tracker, 0.0) > VIEW_SECONDS:
+            if spec.get("suspend"):
+                self.fail(f"{where} got {made.digest} although {made.tracker} is suspended")
+            if not any(made.image.startswith(f"{item['image']}@") for item in spec["downstream"]):
+                self.fail(f"{where} got {made.image}, which {made.tracker} doesn't track")
+            if made.base not in self.views(made.tracker):
+                self.fail(f"{where} got {made.digest} for base {made.base}, which isn't that of {made.tracker}")
+        if not self.contains(made.image, f"{base.rpartition(':')[0]}@{made.base}"):
+            self.fail(f"{where} got {made.digest}, which doesn't contain base {made.base}")
+        self._judge_repetition(made, base, where)
+
+    def _judge_repetition(self, made: Delivery, base: str, where: str) -> None:
+        """Nothing twice, unless the base was another one in between, or a person asked for it."""
+        before = [one for one in self.deliveries if (one.place, one.digest) == (made.place, made.digest)]
+        if not before or self.resumed.get(made.tracker, -1.0) > before[-1].at:
+            return
+        between = [one for one in self.deliveries if one.place == made.place and one.at > before[-1].at]
+        moved = [digest for at, digest in self._tags[base] if at > before[-1].at - VIEW_SECONDS and digest != made.base]
+        if not (between and moved):
+            self.fail(f"{where} got {made.digest} twice, at {before[-1].at:.1f} for base {before[-1].base} before")
+
+    def views(self, tracker: str) -> set[str]:
+        """The digests that the tracker may take for its base's by now."""
+        document = self.shop.trackers()[tracker]
+        found = {document.get("status", {}).get("base", {}).get("digest", "")}
+        parent = self.parent(document)
+        if parent is not None:
+            return found | {self.validated(*parent)}
+        return found | self._pointed_to(document["spec"]["base"]["image"], VIEW_SECONDS)
+
+    # -- the world --------------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        return self.shop.loop.time()
+
+    def contains(self, image: str, base: str) -> bool:
+        """Whether the image's layers begin with those of the base; both are references with a digest."""
+        mine, theirs = self._layers_of(image), self._layers_of(base)
+        return mine[: len(theirs)] == theirs
+
+    def base_of(self, tracker: Json) -> str:
+        """The digest that the tracker is to follow: its tag's, or the one that its parent has validated."""
+        parent = self.parent(tracker)
+        return self.validated(*parent) if parent is not None else self.shop.tag(tracker["spec"]["base"]["image"])
+
+    def parent(self, tracker: Json) -> tuple[str, str] | None:
+        """The tracker, the eldest of several, that makes this one's base, and as which of its images."""
+        for name, other in self.by_age():
+            if name != tracker["metadata"]["name"]:
+                for item in other["spec"]["downstream"]:
+                    if item["image"] == tracker["spec"]["base"]["image"]:
+                        return name, item["name"]
+        return None
+
+    def by_age(self) -> list[tuple[str, Json]]:
+        """The trackers, the eldest first."""
+        return sorted(self.shop.trackers().items(), key=lambda one: (one[1]["metadata"]["creationTimestamp"], one[0]))
+
+    def validated(self, tracker: str, name: str) -> str:
+        """The digest that a tracker says is validated for one of its images; empty for none."""
+        return str(self.row(self.shop.trackers()[tracker], name).get("validated", {}).get("digest", ""))
+
+    @staticmethod
+    def row(tracker: Json, name: str) -> Json:
+        """What a tracker tells of one of its images."""
+        rows = tracker.get("status", {}).get("downstream", [])
+        found: Json = next((row for row in rows if row["name"] == name), {})
+        return found
+
+    def runs_of_ours(self, task: str, base: str) -> list[Run]:
+        """Our runs of a task for a base's digest."""
+        return [
+            run
+            for run in self._ours
+            if run.task.name == task and (run.argument(run.task.base_argument) or "").endswith(f"@{base}")
+        ]
+
+    def digests_run(self, deployment: str, container: str) -> set[str]:
+        """What the nodes report for a container of a Deployment's Pods."""
+        found = set()
+        for pod in self.shop.cluster.list("Pod", NAMESPACE):
+            if pod["metadata"]["labels"].get("app") != deployment or "deletionTimestamp" in pod["metadata"]:
+                continue
+            rows = pod.get("status", {}).get("containerStatuses", [])
+            found |= {row.get("imageID", "").partition("@")[2] for row in rows if row["name"] == container}
+        return found
+
+    def _pointed_to(self, reference: str, seconds: float) -> set[str]:
+        """What the tag has pointed to in these last seconds, or was said to."""
+        told = self._tags[reference]
+        since = self._now - seconds
+        found = {digest for at, digest in told if at >= since}
+        before = [digest for at, digest in told if at < since]
+        return found | set(before[-1:])
+
+    def _layers_of(self, reference: str) -> tuple[str, ...]:
+        digest = parse(reference).digest or ""
+        if digest not in self._layers:
+            self._layers[digest] = tuple(self.shop.pull(reference).diff_ids)
+        return self._layers[digest]
+
+
+def describe(violations: list[str]) -> dict[str, Any]:
+    """Violations by their first words, counted."""
+    return dict(Counter(" ".join(one.split()[1:4]) for one in violations))
