@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +16,11 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A fenced block: its language and its text without indentation."""
+    """A fenced block: its language, its text without indentation, and the line of the page that the text begins at."""
 
     language: str
     text: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Page:
 
     @property
     def name(self) -> str:
-        return str(self.path.relative_to(ROOT))
+        return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
 
     @property
     def text(self) -> str:
@@ -44,8 +44,12 @@ class Page:
 
     def blocks(self, *languages: str) -> list[Block]:
         """The fenced blocks of these languages."""
-        found = [Block(language=one[2], text=textwrap.dedent(one[3])) for one in _FENCE.finditer(self.text)]
-        return [block for block in found if block.language in languages]
+        text = self.text
+        return [
+            Block(language=one[2], text=_outdented(one[3], one[1]), line=text.count("\n", 0, one.start(3)) + 1)
+            for one in _FENCE.finditer(text)
+            if one[2] in languages
+        ]
 
     def links(self) -> list[str]:
         """The targets of all links and pictures."""
@@ -70,6 +74,10 @@ class Page:
 def joined(text: str) -> list[str]:
     """The lines, those that end in a backslash with the next one."""
     return re.sub(r" *\\\n *", " ", text).splitlines()
+
+
+def _outdented(text: str, indentation: str) -> str:
+    return "".join(line.removeprefix(indentation) for line in text.splitlines(keepends=True))
 
 
 def _words(line: str) -> list[str]:

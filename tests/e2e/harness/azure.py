@@ -77,6 +77,10 @@ class EmulatedAzure:
         task.behaviour = usual
         return task
 
+    def push(self, reference: str, image: Image | Index) -> str:
+        """Push to `host/repository:tag` past all guards; the digest."""
+        return self._call(lambda: self.cloud.push(reference, image))
+
     def runs(self, task: Task) -> list[str]:
         """The status of each run of a task, oldest first."""
         return self._call(lambda: [run.status for run in self.cloud.tasks.runs_of(task)])
