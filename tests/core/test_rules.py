@@ -346,10 +346,18 @@ TABLE = (
     ),
     Told(
         "overridden, the mark taken off",
-        Scene(**FRESH, workloads=(workload(OLD),), rows=(row(NEW),)),
+        Scene(**FRESH, workloads=(workload(OLD),), rows=(row(NEW, uid="uid-checkout"),)),
         State.BLOCKED,
         Reason.OVERRIDDEN,
         "left alone",
+    ),
+    Told(
+        "deleted and created anew by somebody: nothing was delivered to this one",
+        Scene(**FRESH, workloads=(workload(OLD),), rows=(row(NEW, uid="uid-of-the-former"),)),
+        State.ROLLING_OUT,
+        Reason.DELIVERING,
+        "gets",
+        (Deliver,),
     ),
     Told(
         "resumed",

@@ -147,6 +147,7 @@ def _whole_status() -> status.Status:
                     status.WorkloadStatus(
                         kind="Deployment",
                         name="checkout",
+                        uid="1f2e",
                         container="app",
                         digest=digest,
                         previous_digest=digest,

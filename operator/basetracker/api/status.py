@@ -122,10 +122,14 @@ class GateStatus(Document):
 
 
 class WorkloadStatus(Document):
-    """One container that is delivered to; `since` is when its state began."""
+    """One container that is delivered to; `since` is when its state began.
+
+    `uid` is the workload's: one that was deleted and created anew has had nothing delivered to it.
+    """
 
     kind: str
     name: str
+    uid: str = ""
     container: str
     digest: StoredDigest | None = None
     previous_digest: StoredDigest | None = None

@@ -37,7 +37,8 @@ class _Scene:
     def row_before(self, workload: Workload, container: Container) -> WorkloadStatus | None:
         rows = self.before.workloads if self.before else ()
         key = (workload.kind, workload.name, container.name)
-        return next((row for row in rows if (row.kind, row.name, row.container) == key), None)
+        found = next((row for row in rows if (row.kind, row.name, row.container) == key), None)
+        return found if found is not None and found.uid in {"", workload.uid} else None
 
 
 def rows_of(
@@ -143,6 +144,7 @@ def _rolling(scene: _Scene, workload: Workload, container: Container, digest: Di
         status=WorkloadStatus(
             kind=workload.kind,
             name=workload.name,
+            uid=workload.uid,
             container=container.name,
             digest=digest,
             previous_digest=previous_digest(workload, container, before),
@@ -183,6 +185,7 @@ def _settled(scene: _Scene, workload: Workload, container: Container, runs: Dige
         status=WorkloadStatus(
             kind=workload.kind,
             name=workload.name,
+            uid=workload.uid,
             container=container.name,
             digest=runs,
             previous_digest=previous_digest(workload, container, before),
