@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,7 @@ class Demo:
         self._watched = directory / "watched"
         self._watching: subprocess.Popen[bytes] | None = None
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BASETRACKER_")}
-        with self._output.open("wb") as output:
+        with self._output.open("wb") as output, heeding_interrupts():
             self.process = subprocess.Popen(
                 [BESIDE / "basetracker", "demo", *arguments.replace("--keep", "").split(), "--keep"],
                 env=environment | {"PYTHONUNBUFFERED": "1"},
@@ -106,6 +106,16 @@ class Demo:
             assert self.process.poll() is None, f"the demo has ended:\n{self.told}"
             assert time.monotonic() < end, f"the demo never {what}:\n{self.told}"
             time.sleep(0.05)
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Let processes that are started heed Ctrl-C, also where this one was started in the background and ignores it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @pytest.fixture(scope="module")
