@@ -7,23 +7,27 @@ wiring; the ACR adapter and the builders share it, and Azure's package keeps the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from basetracker.adapters.http import Http
 from basetracker.errors import BasetrackerError, DeniedError, UnavailableError
+from basetracker.ports import Clock
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, AccessTokenInfo
     from azure.core.exceptions import AzureError
     from azure.identity.aio import ClientSecretCredential, WorkloadIdentityCredential
 
+    _Credential = ClientSecretCredential | WorkloadIdentityCredential
+
 PUBLIC_AUTHORITY: Final = "https://login.microsoftonline.com"
 NO_IDENTITY: Final = (
     "the operator has no Azure identity; label its Pod azure.workload.identity/use=true and annotate its "
     "ServiceAccount with azure.workload.identity/client-id"
 )
+_FRESH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +60,13 @@ class AzureSettings:
 class AzureIdentity:
     """A credential of Azure's package that raises this project's errors; Azure's clients take it as theirs."""
 
-    def __init__(
-        self, credential: ClientSecretCredential | WorkloadIdentityCredential, settings: AzureSettings
-    ) -> None:
-        self._credential = credential
+    def __init__(self, make: Callable[[], _Credential], settings: AzureSettings, clock: Clock) -> None:
+        """`make` gives a credential that has no tokens yet."""
+        self._make = make
+        self._credential = make()
+        self._made_at = clock.monotonic()
         self._settings = settings
+        self._clock = clock
 
     async def token(self, scope: str) -> str:
         """A bearer token for `scope`, e.g. `https://management.azure.com/.default`.
@@ -70,6 +76,22 @@ class AzureIdentity:
             UnavailableError: Entra can't be asked now.
         """
         return (await self.get_token(scope)).token
+
+    async def another_token(self, scope: str, refused: str) -> str | None:
+        """A token for `scope` in place of one that a service refused before its end; None when there is no other.
+
+        Azure's package keeps a token until shortly before its end, but Entra or the service may have withdrawn it, or
+        see another time than this machine. Tokens that are hardly older than the refusal are kept: not they are the reason.
+
+        Raises:
+            DeniedError, UnavailableError: as `token`.
+        """
+        found = await self.token(scope)
+        if found == refused and self._clock.monotonic() - self._made_at >= _FRESH_SECONDS:
+            # The old one may still be asking; it holds nothing that has to be closed.
+            self._credential, self._made_at = self._make(), self._clock.monotonic()
+            found = await self.token(scope)
+        return None if found == refused else found
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """As Azure's clients ask. Raises: as `token`."""
@@ -145,14 +167,15 @@ def azure_identity(settings: AzureSettings, http: Http) -> AzureIdentity | None:
         "transport": SharedTransport(http),
         "retry_total": 0,
     }
-    credential: ClientSecretCredential | WorkloadIdentityCredential
-    if settings.token_file:
-        credential = WorkloadIdentityCredential(
+
+    def credential() -> _Credential:
+        if not settings.token_file:
+            return ClientSecretCredential(settings.tenant_id, settings.client_id, settings.client_secret, **shared)
+        return WorkloadIdentityCredential(
             tenant_id=settings.tenant_id, client_id=settings.client_id, token_file_path=settings.token_file, **shared
         )
-    else:
-        credential = ClientSecretCredential(settings.tenant_id, settings.client_id, settings.client_secret, **shared)
-    return AzureIdentity(credential, settings)
+
+    return AzureIdentity(credential, settings, http.clock)
 
 
 def _reason(error: BaseException) -> str:

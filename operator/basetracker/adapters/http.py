@@ -91,6 +91,11 @@ class Http:
         return self._limits
 
     @property
+    def clock(self) -> Clock:
+        """The clock that all waits go by."""
+        return self._clock
+
+    @property
     def session(self) -> aiohttp.ClientSession:
         """The session, opened on first use; needs a running loop."""
         if self._session is None:

@@ -177,6 +177,12 @@ class Cloud:
         """A managed identity; `subject` is `system:serviceaccount:<namespace>:<name>`, None trusts any."""
         return self.entra.add(Identity(name=name, subject=subject, issuer=issuer))
 
+    def expire_tokens(self) -> None:
+        """Let every token of Entra and of the Azure registries end now, whatever its own time says."""
+        self._signer.forget()
+        for registry in self._azure_registries():
+            registry.access.expire_tokens()
+
     def federated_token(
         self,
         subject: str,

@@ -40,6 +40,10 @@ class Signer:
     """Makes JWTs and knows its own again."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Know no token again that was made so far."""
         self._key = secrets.token_bytes(32)
 
     def mint(self, claims: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from basetracker.ports import BuildRequest
 from .conftest import World, request
 
 SCHEDULE = "POST management.azure.com .*/scheduleRun"
+TOKEN = "POST login.microsoftonline.com .*/token"
 
 
 async def test_a_run_is_started_with_its_arguments_and_its_token(world: World) -> None:
@@ -154,6 +155,35 @@ async def test_what_entra_refuses_is_no_unknown_outcome(world: World) -> None:
     with pytest.raises(UnavailableError, match=r"login\.microsoftonline\.com"):
         await world.builder.start(request(world))
     assert not world.asked("management.azure.com")
+
+
+async def test_a_token_that_arm_takes_no_more_is_replaced_and_the_run_started_once(world: World) -> None:
+    assert await world.builder.recent(world.ref, world.time.now()) == []
+    await world.pass_time(60)
+    world.cloud.expire_tokens()
+    assert (await world.builder.start(request(world))).state is BuildState.QUEUED
+    assert [one[-3:] for one in world.asked(SCHEDULE)] == ["401", "200"]
+    assert len(world.cloud.tasks.runs) == 1
+    assert len(world.asked(TOKEN)) == 2
+    await world.builder.start(request(world, "another key"))
+    assert len(world.asked(TOKEN)) == 2, "the new one is kept"
+    assert not world.cloud.faults.leaks
+
+
+async def test_arm_that_takes_no_token_at_all_is_asked_twice_and_entra_seldom(world: World) -> None:
+    world.cloud.faults.add(
+        Fault(match=SCHEDULE, n=None, status=401, headers={"WWW-Authenticate": 'Bearer authorization_uri="https://x"'})
+    )
+    await world.builder.recent(world.ref, world.time.now())
+    for _ in range(3):
+        with pytest.raises(DeniedError, match="grant it a role"):
+            await world.builder.start(request(world))
+    assert [len(world.asked(SCHEDULE)), len(world.asked(TOKEN))] == [3, 1], "what was just given isn't at fault"
+    await world.pass_time(60)
+    for _ in range(3):
+        with pytest.raises(DeniedError, match="grant it a role"):
+            await world.builder.start(request(world))
+    assert [len(world.asked(SCHEDULE)), len(world.asked(TOKEN))] == [3 + 4, 2], "one more try with another token"
 
 
 async def test_without_an_identity_it_is_told_how_to_give_one(world: World) -> None:

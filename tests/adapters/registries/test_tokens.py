@@ -45,6 +45,18 @@ async def test_a_refresh_token_that_was_withdrawn_is_exchanged_again(world: Worl
     assert len(world.asked("POST .* /oauth2/exchange")) == 2
 
 
+async def test_when_all_azure_tokens_end_before_their_time_a_poll_gets_others(world: World) -> None:
+    pushed = world.push(CONTOSO, samples.python())
+    reader = world.reader()
+    await reader.digest(pushed.tagged, None)
+    world.time.manual.advance(MINUTE)
+    world.cloud.expire_tokens()
+    assert await reader.digest(pushed.tagged, None) == pushed.digest
+    assert [one[-3:] for one in world.asked("POST .* /oauth2/exchange")] == ["200", "401", "200"]
+    assert len(world.asked("POST login.microsoftonline.com .*/token")) == 2
+    assert not world.cloud.faults.leaks
+
+
 async def test_an_access_token_that_was_withdrawn_is_renewed_in_the_same_poll(world: World) -> None:
     pushed = world.push(CONTOSO, samples.python())
     reader = world.reader()

@@ -150,10 +150,11 @@ class Arm:
             from azure.mgmt.containerregistrytasks.aio import ContainerRegistryTasksMgmtClient
 
             from basetracker.adapters.azure_transport import SharedTransport
+            from basetracker.adapters.builders.arm_login import ArmLogin
 
             settings: dict[str, Any] = {
                 "base_url": self._endpoint,
-                "credential_scopes": [self._scope],
+                "authentication_policy": ArmLogin(identity, self._scope),
                 "transport": SharedTransport(self._http),
                 # A second POST would be a second run, whatever the SDK takes the first answer for.
                 "retry_total": 0,

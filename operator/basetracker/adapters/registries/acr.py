@@ -40,6 +40,9 @@ class Identity(Protocol):
     async def token(self, scope: str) -> str:
         """An Entra token for `scope`. Raises DeniedError or UnavailableError."""
 
+    async def another_token(self, scope: str, refused: str) -> str | None:
+        """One in place of a token that was refused before its end; None when there is no other. Raises as `token`."""
+
 
 class AcrAuthentication:
     """Tells Azure registries who asks: the pull secret's user, else the operator's identity, else nobody.
@@ -136,8 +139,10 @@ class AcrAuthentication:
         if self._identity is None:
             raise self.refusal(repository, None)
         entra = await self._identity.token(ENTRA_SCOPE)
-        form = {"grant_type": "access_token", "service": host, "access_token": entra}
-        answer = await self._http.request("POST", _url(host, "exchange"), form=form)
+        form = {"grant_type": "access_token", "service": host}
+        answer = await self._http.request("POST", _url(host, "exchange"), form=form | {"access_token": entra})
+        if answer.status == 401 and (other := await self._identity.another_token(ENTRA_SCOPE, entra)) is not None:
+            answer = await self._http.request("POST", _url(host, "exchange"), form=form | {"access_token": other})
         if answer.status in {401, 403}:
             raise StrangerError(f"{host} doesn't accept the operator's Azure identity; grant it {_ROLES}")
         _expect_success(answer, host)

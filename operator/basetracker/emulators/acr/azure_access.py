@@ -55,6 +55,10 @@ class AzureAccess:
         """Let a user name and password in, as the admin user or an ACR token."""
         self.accounts[name] = self._ledger.issue(password, f"password of {self.host}", {self.host})
 
+    def expire_tokens(self) -> None:
+        """Take no refresh or access token that was given so far."""
+        self._signer.forget()
+
     def admit(self, request: web.Request, need: Need | None) -> Caller:
         """The token's identity, if the token covers the need; an anonymous token is `anonymous`."""
         claims = self._live(bearer_token(request), "access_token")
