@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from basetracker.api.tracker import describe
 from basetracker.cli.connection import cluster_options, login
+from basetracker.errors import BasetrackerError
 from basetracker.settings import Settings
 
 
@@ -36,7 +37,7 @@ def command(kubeconfig: Path | None, context: str | None, **flags: str | None) -
         raise click.UsageError("; ".join(describe(error, root="settings"))) from error
     # Loaded here, since kopf and the clients take their time and `--help` needs neither.
     from basetracker.handlers.lifecycle import run_operator, stop_on_signals
-    from basetracker.telemetry import set_up_logs
+    from basetracker.telemetry import LOGGER, set_up_logs
 
     set_up_logs(settings.log_level, settings.log_format)
 
@@ -47,5 +48,9 @@ def command(kubeconfig: Path | None, context: str | None, **flags: str | None) -
             settings, login(kubeconfig, context), os.environ, stop=stop, watching=lambda: stop_on_signals(stop)
         )
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except BasetrackerError as error:
+        LOGGER.error("ending: %s", error)  # a line of the log like all others, for whoever reads them by machine
+        return 2
     return 0
