@@ -6,7 +6,7 @@ for tests, in memory); `wiring.py` alone knows which is used.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -125,6 +125,9 @@ class Trackers(Protocol):
 
     def in_namespace(self, namespace: str) -> Sequence[Tracker]:
         """All trackers of a namespace."""
+
+    def everywhere(self) -> Iterator[Tracker]:
+        """All trackers of all namespaces that are served."""
 
     async def write_status(self, tracker: Tracker, status: Status, *, guarded: bool) -> Tracker:
         """Replace the status; the answer is the tracker as stored.

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -136,6 +136,8 @@ class CredentialsInMemory:
 class BuilderInMemory:
     world: World
     faults: Faults
+    lag: timedelta = timedelta()
+    """How long a new run is missing in the list of runs."""
 
     async def resolve(self, task: AcrTask, image: ImageRef) -> TaskRef:
         return await self.faults.around("builder.resolve", lambda: TaskRef(task.registry or ARM, task.name))
@@ -150,7 +152,11 @@ class BuilderInMemory:
         return await self.faults.around("builder.run", lambda: self.world.builder.run(run_id))
 
     async def recent(self, task: TaskRef, since: datetime) -> Sequence[Run]:
-        return await self.faults.around("builder.recent", lambda: self.world.builder.recent(task.name, since))
+        return await self.faults.around("builder.recent", lambda: self._recent(task, since))
+
+    def _recent(self, task: TaskRef, since: datetime) -> Sequence[Run]:
+        found = self.world.builder.recent(task.name, since)
+        return [run for run in found if run.created and run.created <= self.world.now - self.lag]
 
     async def cancel(self, task: TaskRef, run_id: str) -> None:
         await self.faults.around("builder.cancel", lambda: self.world.builder.cancel(run_id, self.world.now))
@@ -183,6 +189,9 @@ class TrackersInMemory:
 
     def in_namespace(self, namespace: str) -> Sequence[Tracker]:
         return tuple(one for one in self.stored.values() if one.key.namespace == namespace)
+
+    def everywhere(self) -> Iterator[Tracker]:
+        return iter(tuple(self.stored.values()))
 
     async def write_status(self, tracker: Tracker, status: Status, *, guarded: bool) -> Tracker:
         method = "trackers.write_intent" if guarded else "trackers.write_status"
@@ -256,6 +265,7 @@ class House:
         self.faults = Faults()
         self.clock = VirtualClock(self.world)
         self.trackers = TrackersInMemory(self.faults)
+        self.builder = BuilderInMemory(self.world, self.faults)
         self.events = EventsInMemory(self.faults)
         self.lead = LeadInMemory()
         self.wakes: dict[Key, datetime] = {}
@@ -271,7 +281,7 @@ class House:
             registry=self.registry,
             poller=self.poller,
             credentials=CredentialsInMemory(self.faults),
-            builder=BuilderInMemory(self.world, self.faults),
+            builder=self.builder,
             allow_list=AllowListInMemory(self.world, self.faults),
             workloads=WorkloadsInMemory(self.world, self.faults),
             events=self.events,

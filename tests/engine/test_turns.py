@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from basetracker.api.names import BuildState, Reason, State
 from basetracker.api.status import DownstreamStatus
+from basetracker.api.tracker import Tracker
 from basetracker.core.actions import StartBuild
 from basetracker.core.observed import Problem, ProblemKind
-from basetracker.engine.act import Actor
 from basetracker.engine.problems import problem_of
+from basetracker.engine.starts import Starter
 from basetracker.errors import (
     BasetrackerError,
     ConflictError,
@@ -255,7 +257,13 @@ async def test_a_start_without_a_tag_looks_for_runs_alone() -> None:
         arguments=(),
         values=(),
     )
-    (outcome,) = await Actor(house.engine).act(house.trackers.stored[key], [start])
+    tracker = house.trackers.stored[key]
+
+    async def intend(starts: Sequence[StartBuild]) -> Tracker:
+        assert starts == [start]
+        return tracker
+
+    _, (outcome,) = await Starter(house.engine).start(tracker, [start], intend)
     assert outcome.run is not None
     assert not outcome.adopted
 

@@ -142,6 +142,7 @@ class Shop:
         token = self.cluster.user_token(name, OPERATORS)
         (home / "kubeconfig").write_text(yaml.safe_dump(self.cluster.kubeconfig(name, SYSTEM, token=token)))
         environ = self.cloud.environment(home, identity)
+        self.cloud.federated_token(str(identity.subject), path=home / "token", seconds=1e6)  # kubelet renews it
         settings = {
             "allow_list": self.directory / "tasks.yaml",
             "ca_file": environ["SSL_CERT_FILE"],

@@ -7,7 +7,7 @@ the engine reads and writes through it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +82,13 @@ class TrackerStore:
         """All trackers of a namespace."""
         return tuple(entry.tracker for entry in self._entries.get(namespace, {}).values())
 
+    def everywhere(self) -> Iterator[Tracker]:
+        """All trackers of all namespaces that are served."""
+        return (entry.tracker for entries in self._entries.values() for entry in entries.values())
+
     def keys(self) -> Sequence[Key]:
         """Every tracker's key."""
-        return tuple(entry.tracker.key for entries in self._entries.values() for entry in entries.values())
+        return tuple(tracker.key for tracker in self.everywhere())
 
     def namespaces(self) -> frozenset[str]:
         """The namespaces that have trackers."""

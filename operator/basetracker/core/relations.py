@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from basetracker.api.tracker import DeployTarget, Downstream, Tracker
-from basetracker.core.observed import Container, Parent, Workload
+from basetracker.core.observed import Container, Parent, TaskRef, Workload
 from basetracker.errors import InvalidError
 from basetracker.oci.refs import ImageRef, parse_image
 
@@ -65,6 +65,11 @@ def claimant(
             if _claims(claim, container, workload):
                 return f"{other.key.name}/{claim.name}"
     return ""
+
+
+def builds_alike(item: Downstream, task: TaskRef, image: ImageRef) -> bool:
+    """Whether the image is built by this task, too; ARM's names don't tell upper from lower case."""
+    return item.build is not None and item.image == image and item.build.acr_task.name.lower() == task.name.lower()
 
 
 def _claims(claim: Downstream, container: Container, workload: Workload) -> bool:

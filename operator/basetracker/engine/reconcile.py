@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from basetracker.api.names import API_VERSION, KIND, HistoryEvent
 from basetracker.api.status import HistoryEntry, Status
@@ -16,6 +17,7 @@ from basetracker.core.relations import children_of
 from basetracker.core.status import fold, with_intents
 from basetracker.engine.act import Actor, NotLeadingError
 from basetracker.engine.observe import observe
+from basetracker.engine.starts import Starter
 from basetracker.engine.world import World
 from basetracker.errors import ConflictError, MissingError
 from basetracker.ports import ObjectRef
@@ -32,6 +34,7 @@ class Reconciler:
         self._world = world
         self._poke = poke
         self._actor = Actor(world)
+        self._starter = Starter(world)
 
     async def turn(self, key: Key) -> datetime | None:
         """Bring one tracker a step further; the answer is when to look again, None when it is gone."""
@@ -52,13 +55,14 @@ class Reconciler:
             return None
         observed = await observe(world, tracker)
         decision = decide(observed)
+        starts = [action for action in decision.plan.actions if isinstance(action, StartBuild)]
         try:
-            tracker = await self._written_intents(observed, decision)
+            tracker, started = await self._starter.start(tracker, starts, partial(self._intend, observed, decision))
         except ConflictError:
             return world.clock.now() + SOON
         except MissingError:
             return None
-        outcomes = await self._actor.act(tracker, decision.plan.actions)
+        outcomes = (*started, *await self._actor.act(decision.plan.actions))
         folded = fold(observed, decision, outcomes)
         if folded.status.document() != tracker.status.document() and await self._write(tracker, folded.status):
             await self._tell(tracker, decision, folded.happened)
@@ -66,13 +70,8 @@ class Reconciler:
         self._measure(tracker, folded.status)
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 
-    async def _written_intents(self, observed: Observed, decision: Decision) -> Tracker:
+    async def _intend(self, observed: Observed, decision: Decision, starts: Sequence[StartBuild]) -> Tracker:
         """Store what is about to be started, guarded: if the tracker has moved, nothing is started."""
-        starts = [action for action in decision.plan.actions if isinstance(action, StartBuild)]
-        if not starts:
-            return observed.tracker
-        if not self._world.lead.is_held():
-            raise NotLeadingError
         status = with_intents(observed, decision, starts)
         written = await self._world.trackers.write_status(observed.tracker, status, guarded=True)
         self._world.metrics.status_writes.labels(kind="Intent").inc()
