@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e lint types contracts docs format lock build clean
+.PHONY: help setup demo test soak e2e lint types contracts docs format lock build clean
 
 help: ## What there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,6 +26,9 @@ demo: $(READY) ## The whole story on emulators: make demo ARGS="--scenario lacks
 
 test: $(READY) ## Every test that needs no root and no network
 	@$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
+
+soak: $(READY) ## A thousand stories under faults against a model: make soak ARGS="--seeds 100 --first 1"
+	@$(BIN)/python -m tests.oracle.soak $(ARGS)
 
 e2e: $(READY) ## The built wheel on a real control plane; KUBECONFIG=… on the command line takes your cluster
 	@BASETRACKER_E2E=1 BASETRACKER_E2E_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
