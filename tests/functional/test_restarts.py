@@ -11,6 +11,7 @@ from basetracker.adapters.lease import LeadLostError
 from basetracker.emulators.cluster.instruments import Fault as ClusterFault
 from basetracker.emulators.faults import Fault
 from basetracker.emulators.tasks.definition import Behaviour
+from basetracker.errors import UnavailableError
 
 from .world import NAMESPACE, World, a_tracker
 
@@ -161,6 +162,20 @@ async def test_a_troubled_api_server_is_survived(world: World, trouble: str) -> 
         if trouble == "compact":
             world.cluster.compact()
         assert world.cluster.drop_watches() > 0
+    await everything_happened_once(world, new)
+
+
+async def test_after_refused_credentials_another_process_goes_on(world: World) -> None:
+    await world.begin()
+    operator = world.operators.pop()
+    world.cluster.faults.append(ClusterFault(match=r"^GET /apis/basetracker\.dev/.*watch=true", times=1, status=401))
+    assert world.cluster.drop_watches() > 0
+    new = await world.push_and_ask()
+    await world.until(lambda: operator.is_over, "it has ended", 30.0)
+    assert isinstance(operator.error, UnavailableError)
+    assert "doesn't accept the operator's credentials" in str(operator.error)
+    assert world.leader() == "", "the Lease is free at once"
+    await world.operate("two")
     await everything_happened_once(world, new)
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import kopf
 
 from basetracker.adapters.kube_login import Login
-from basetracker.errors import BasetrackerError
+from basetracker.errors import BasetrackerError, UnavailableError
 from basetracker.handlers.health import Health, served
 from basetracker.handlers.trackers import operator_settings, registry_of
 from basetracker.settings import Settings
@@ -80,17 +80,26 @@ async def _work(operator: Operator, settings: Settings, stop: asyncio.Event, wat
 
 
 async def _watch(operator: Operator, settings: Settings, watching: Callable[[], None]) -> None:
+    """Let kopf watch the trackers.
+
+    Raises:
+        UnavailableError: a log-in brought the credentials that had just been refused. The process has to end, since kopf
+            cancels whatever was begun beside it; the next one waits for the Lease until it is let in.
+    """
     parts = operator.parts
     await _load(operator, settings)
     ready = _Ready(watching)
-    await kopf.operator(
-        registry=registry_of(parts.store, operator.wakeups, parts.kube.connection),
-        settings=operator_settings(),
-        namespaces=list(settings.namespaces),
-        clusterwide=not settings.namespaces,
-        standalone=True,
-        ready_flag=ready,
-    )
+    try:
+        await kopf.operator(
+            registry=registry_of(parts.store, operator.wakeups, parts.kube.connection),
+            settings=operator_settings(),
+            namespaces=list(settings.namespaces),
+            clusterwide=not settings.namespaces,
+            standalone=True,
+            ready_flag=ready,
+        )
+    except kopf.LoginError as error:
+        raise UnavailableError("the Kubernetes API server doesn't accept the operator's credentials") from error
 
 
 async def _load(operator: Operator, settings: Settings) -> None:
