@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 # One line of a watch is one object.
 LONGEST_LINE = 4 * 2**20
 PAUSE_SECONDS = 0.5
+# How often a write is tried while no API server answers: for some two minutes.
+TRIES = 240
+AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
 
 class GoneError(Exception):
@@ -82,7 +85,11 @@ class Api:
         async with self._session.get(path, params=query, timeout=endless) as stream:
             stream.raise_for_status()
             async for line in stream.content:
-                event = json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    log.warning("watch of %s was cut within a line", path)
+                    return
                 if event["type"] == "ERROR":
                     log.warning("watch of %s ended: %s", path, event["object"].get("message"))
                     return
@@ -91,8 +98,21 @@ class Api:
     async def _send(
         self, method: str, path: str, body: Object, kind: str, *, fine: set[HTTPStatus] | None = None
     ) -> None:
+        """Send until an API server answers, as a kubelet does; what an answer that was lost has done already is fine."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return await self._send_once(method, path, body, kind, fine or set())
+            except aiohttp.ClientResponseError as error:
+                if error.status not in AWAY or not tries_left:
+                    raise
+            except (aiohttp.ClientConnectionError, TimeoutError):
+                if not tries_left:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _send_once(self, method: str, path: str, body: Object, kind: str, fine: set[HTTPStatus]) -> None:
         async with self._session.request(method, path, data=json.dumps(body), headers={"Content-Type": kind}) as answer:
-            if answer.ok or answer.status in (fine or set()):
+            if answer.ok or answer.status in fine:
                 return
             said = await answer.text()
             if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT} or "being terminated" in said:

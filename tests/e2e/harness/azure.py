@@ -7,14 +7,17 @@ its servers go on meanwhile. Bases that lie in a real registry are fetched from 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from basetracker.emulators.acr.registry import AzureRegistry
 from basetracker.emulators.authority import Authority
 from basetracker.emulators.cloud import Cloud
+from basetracker.emulators.faults import Asked, Fault
 from basetracker.emulators.identities import Identity
 from basetracker.emulators.images import Image, Index
 from basetracker.emulators.tasks.definition import Behaviour, Task
@@ -91,6 +94,44 @@ class EmulatedAzure:
         if not isinstance(found, Image):
             raise LookupError(f"there is no image {reference}")
         return found
+
+    def disturb(self, *faults: Fault) -> None:
+        """Let these strike from now on, after those that were there before."""
+        self._call(lambda: self.cloud.faults.add(*faults))
+
+    def disturb_after(self, request: str, fault: Fault) -> None:
+        """Let this strike from the first request on that matches, when that one has had its effect."""
+        faults = self.cloud.faults
+
+        def seen(asked: Asked) -> None:
+            if re.search(request, f"{asked.method} {asked.host} {asked.path}"):
+                faults.add(fault)
+                self._loop.call_soon(faults.listeners.remove, seen)  # not while they are told one after another
+
+        self._call(lambda: faults.listeners.append(seen))
+
+    def calm(self, fault: Fault) -> None:
+        """Let this one strike no more."""
+        self._call(lambda: self.cloud.faults.pending.remove(fault))
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Break every request meanwhile, whatever host it is for, and every connection."""
+        broken = Fault(match=".", n=None, drop=True)
+        self._call(lambda: self.cloud.faults.pending.insert(0, broken))
+        self._call(self.cloud.proxy.cut_tunnels)
+        try:
+            yield
+        finally:
+            self.calm(broken)
+
+    def expire_tokens(self) -> None:
+        """Let every token that was given so far end."""
+        self._call(self.cloud.expire_tokens)
+
+    def answers(self, status: int) -> int:
+        """How many requests had this status so far; 0 stands for those that were broken off."""
+        return self._call(lambda: sum(one.status == status for one in self.cloud.faults.log))
 
     @property
     def leaks(self) -> list[str]:

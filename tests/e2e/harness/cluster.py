@@ -37,9 +37,16 @@ class RealCluster:
     placement: dict[str, Any] = PLACEMENT
 
     def __init__(
-        self, kubeconfig: Path, images: ImageSources, kubelet: FakeKubelet, directory: Path, audit: AuditLog | None
+        self,
+        kubeconfig: Path,
+        images: ImageSources,
+        kubelet: FakeKubelet,
+        directory: Path,
+        plane: ControlPlane | None,
     ) -> None:
-        self.audit = audit
+        """`plane` is None on a cluster that was given, and so are its log and the power over it."""
+        self.plane = plane
+        self.audit: AuditLog | None = plane.audit if plane else None
         self.kubeconfig = kubeconfig
         self.admin = Kubectl(kubeconfig)
         self.images = images
@@ -51,10 +58,15 @@ class RealCluster:
         self.authority_file = directory / "cluster-ca.crt"
         self.authority_file.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
 
-    def token(self, namespace: str, service_account: str, *, seconds: int = 3600) -> str:
-        """A token of a ServiceAccount, by TokenRequest; the API server gives none for less than 600 s."""
-        duration = f"--duration={seconds}s"
-        return self.admin.run("create", "token", service_account, "-n", namespace, duration).strip()
+    def token(self, namespace: str, service_account: str, *, seconds: int = 3600, bound_to: str | None = None) -> str:
+        """A token of a ServiceAccount, by TokenRequest; the API server gives none for less than 600 s.
+
+        It ends before its time with the Secret that it is `bound_to`.
+        """
+        options = [f"--duration={seconds}s"]
+        if bound_to is not None:
+            options += ["--bound-object-kind=Secret", f"--bound-object-name={bound_to}"]
+        return self.admin.run("create", "token", service_account, "-n", namespace, *options).strip()
 
     def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a fresh token of a ServiceAccount, good for an hour."""
@@ -73,7 +85,7 @@ def started(binary: Path, directory: Path) -> Iterator[RealCluster]:
     plane = ControlPlane(binary, directory)
     plane.start()
     try:
-        with _with_nodes(plane.kubeconfig, directory, binds_pods=True, audit=plane.audit) as cluster:
+        with _with_nodes(plane.kubeconfig, directory, binds_pods=True, plane=plane) as cluster:
             yield cluster
     finally:
         plane.stop()
@@ -89,7 +101,7 @@ def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
     for kind, *names in (("crd", *CRDS), ("namespace", "basetracker-system")):
         if found := Kubectl(kubeconfig).run("get", kind, *names, "--ignore-not-found", "-o", "name"):
             raise RuntimeError(f"the cluster has {found.split()} already; the tests install and remove their own")
-    with _with_nodes(kubeconfig, directory, binds_pods=False, audit=None) as cluster:
+    with _with_nodes(kubeconfig, directory, binds_pods=False, plane=None) as cluster:
         try:
             yield cluster
         finally:
@@ -102,7 +114,7 @@ def given(kubeconfig: Path, directory: Path) -> Iterator[RealCluster]:
 
 @contextmanager
 def _with_nodes(
-    kubeconfig: Path, directory: Path, *, binds_pods: bool, audit: AuditLog | None
+    kubeconfig: Path, directory: Path, *, binds_pods: bool, plane: ControlPlane | None
 ) -> Iterator[RealCluster]:
     socket = directory / "proxy.sock"
     proxy = ServerProcess(
@@ -116,7 +128,7 @@ def _with_nodes(
     try:
         proxy.wait_until(socket.exists, seconds=PROXY_SECONDS)
         kubelet.start()
-        yield RealCluster(kubeconfig, images, kubelet, directory, audit)
+        yield RealCluster(kubeconfig, images, kubelet, directory, plane)
     finally:
         kubelet.stop()
         proxy.stop()

@@ -16,7 +16,7 @@ from typing import Any
 from .audit import POLICY, AuditLog
 from .certificates import ClusterCertificates, KeyPair
 from .kubectl import Kubectl, KubectlError
-from .processes import ServerProcess, free_port
+from .processes import ProcessError, ServerProcess, free_port
 
 START_SECONDS = 90.0
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -30,6 +30,7 @@ class ControlPlane:
         self._directory = directory
         self._certificates = ClusterCertificates(directory / "pki")
         self._processes: list[ServerProcess] = []
+        self._apiserver: ServerProcess | None = None
         self.url = f"https://127.0.0.1:{free_port()}"
         self.kubeconfig = directory / "admin.kubeconfig"
         self.audit = AuditLog(directory / "audit.log")
@@ -60,6 +61,27 @@ class ControlPlane:
         while self._processes:
             self._processes.pop().stop()
 
+    def stop_apiserver(self) -> None:
+        """Kill kube-apiserver alone; etcd keeps what is stored."""
+        if self._apiserver is None:
+            raise ProcessError("kube-apiserver isn't running")
+        self._apiserver.kill()
+
+    def restart_apiserver(self) -> None:
+        """Start kube-apiserver again, at the same address, and return when it serves.
+
+        Raises:
+            ProcessError: it doesn't.
+        """
+        if self._apiserver is None:
+            raise ProcessError("kube-apiserver was never started")
+        self._apiserver.start()
+        self._await_apiserver(self._apiserver)
+
+    def _await_apiserver(self, process: ServerProcess) -> None:
+        admin = Kubectl(self.kubeconfig)
+        process.wait_until(lambda: _succeeds(admin, "get", "--raw=/readyz"), seconds=START_SECONDS)
+
     def _launch(self, component: str, flags: Mapping[str, Any]) -> ServerProcess:
         arguments = [f"--{flag}={value}" for flag, value in flags.items()]
         process = ServerProcess(component, [self._binary, component, *arguments], self._directory / f"{component}.log")
@@ -83,7 +105,7 @@ class ControlPlane:
         policy = self._directory / "audit-policy.json"
         policy.write_text(json.dumps(POLICY))
         serving = self._certificates.server("127.0.0.1", "localhost", "kubernetes.default.svc")
-        process = self._launch(
+        self._apiserver = self._launch(
             "kube-apiserver",
             {
                 "etcd-servers": etcd,
@@ -104,8 +126,7 @@ class ControlPlane:
                 "endpoint-reconciler-type": "none",
             },
         )
-        admin = Kubectl(self.kubeconfig)
-        process.wait_until(lambda: _succeeds(admin, "get", "--raw=/readyz"), seconds=START_SECONDS)
+        self._await_apiserver(self._apiserver)
 
     def _start_controller_manager(self, tokens: Path) -> None:
         config = self._directory / "controller-manager.kubeconfig"
@@ -134,10 +155,12 @@ class ControlPlane:
         )
 
 
-def write_kubeconfig(path: Path, url: str, authority: Path, user: KeyPair | str) -> None:
-    """Write a kubeconfig for a client certificate or for a bearer token."""
+def write_kubeconfig(path: Path, url: str, authority: Path, user: KeyPair | str | Path) -> None:
+    """Write a kubeconfig for a client certificate, for a bearer token or for the path of a file with one."""
     if isinstance(user, KeyPair):
         who = {"client-certificate": str(user.certificate), "client-key": str(user.key)}
+    elif isinstance(user, Path):
+        who = {"tokenFile": str(user)}
     else:
         who = {"token": user}
     # JSON is YAML, and kubectl reads it.

@@ -67,11 +67,16 @@ class Replica:
         """Its log, a line an entry. Raises ValueError for a line that isn't JSON."""
         return [json.loads(line) for line in self._process.log.read_text().splitlines()]
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over all its labels."""
+    def told(self, text: str) -> int:
+        """In how many lines its log has this text so far."""
+        return self._process.log.read_text().count(text)
+
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric over all its labels, or over those with `label="value"` among them."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
+        mine = [line for line in lines if line.partition(" ")[0].partition("{")[0] == name and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in mine)
 
     def _is_ready(self) -> bool:
         try:
