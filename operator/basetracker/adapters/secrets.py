@@ -23,6 +23,8 @@ TYPE: Final = "kubernetes.io/dockerconfigjson"
 OLD_TYPE: Final = "kubernetes.io/dockercfg"
 FIELD: Final = ".dockerconfigjson"
 KEPT_SECONDS: Final = 60.0
+DENIED_SECONDS: Final = 10.0
+"""How long a refusal is kept: the images of a tracker ask at once, and a Role doesn't come between them."""
 KEPT: Final = 500
 _HUB_NAMES: Final = {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 _VERSIONS: Final = {"", "v1", "v2"}
@@ -36,7 +38,7 @@ class SecretCredentials:
     def __init__(self, kube: Kube, *, clock: Clock) -> None:
         self._kube = kube
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], tuple[float, Entries]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Entries | DeniedError]] = OrderedDict()
 
     async def find(self, namespace: str, secret: str, host: str) -> Credential:
         """The credential for `host` in the kubernetes.io/dockerconfigjson Secret `namespace/secret`.
@@ -54,15 +56,24 @@ class SecretCredentials:
 
     async def _entries(self, namespace: str, secret: str) -> Entries:
         now = self._clock.monotonic()
-        kept = self._kept.get((namespace, secret))
-        if kept is not None and now - kept[0] < KEPT_SECONDS:
-            return kept[1]
+        until, kept = self._kept.get((namespace, secret), (now, None))
+        if kept is not None and now < until:
+            if isinstance(kept, DeniedError):
+                raise DeniedError(str(kept)) from kept
+            return kept
         self._kept.pop((namespace, secret), None)
-        entries = read_entries(await self._read(namespace, secret), f"the Secret {namespace}/{secret}")
-        self._kept[namespace, secret] = (now, entries)
+        try:
+            entries = read_entries(await self._read(namespace, secret), f"the Secret {namespace}/{secret}")
+        except DeniedError as error:
+            self._keep(namespace, secret, now + DENIED_SECONDS, error)
+            raise
+        self._keep(namespace, secret, now + KEPT_SECONDS, entries)
+        return entries
+
+    def _keep(self, namespace: str, secret: str, until: float, answer: Entries | DeniedError) -> None:
+        self._kept[namespace, secret] = (until, answer)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return entries
 
     async def _read(self, namespace: str, secret: str) -> Json:
         try:

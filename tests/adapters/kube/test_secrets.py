@@ -119,6 +119,18 @@ async def test_a_denied_secret_names_the_role_to_add(scripted: Any, scripted_kub
         await SecretCredentials(scripted_kube, clock=set_clock).find("shop", "hub", "a.io")
 
 
+async def test_a_refusal_is_kept_for_ten_seconds(scripted: Any, scripted_kube: Any, set_clock: Any) -> None:
+    scripted.says(SECRET, 403, {"message": 'User "x" cannot get resource "secrets"'})
+    credentials = SecretCredentials(scripted_kube, clock=set_clock)
+    for _ in range(20):
+        with pytest.raises(DeniedError, match="may not read the Secret shop/hub"):
+            await credentials.find("shop", "hub", "a.io")
+    assert len(scripted.requests) == 1
+    scripted.says(SECRET, 200, secret({"a.io": {"username": "me", "password": "one"}}))
+    set_clock.seconds += 10
+    assert (await credentials.find("shop", "hub", "a.io")).password == "one"
+
+
 async def test_a_secret_is_read_once_a_minute(scripted: Any, scripted_kube: Any, set_clock: Any) -> None:
     entry = {"username": "me", "password": "one"}
     scripted.says(SECRET, 200, secret({"a.io": entry, "b.io": entry}))
