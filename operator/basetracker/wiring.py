@@ -97,9 +97,9 @@ async def wired(
     identity = azure_identity(AzureSettings.from_environment(environ), http)
     registry = OciRegistry(http, clock, identity=identity, azure_hosts=settings.azure_hosts)
     arm = Arm(http, identity, endpoint=settings.arm_endpoint, api_version=settings.arm_api_version)
-    builder = AcrTasks(arm, clock, subscriptions=settings.subscriptions)
-    store = TrackerStore(kube)
-    workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide)
+    builder = AcrTasks(arm, clock, subscriptions=settings.subscriptions, may=lead.is_held)
+    store = TrackerStore(kube, may=lead.is_held)
+    workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide, may=lead.is_held)
     world = World(
         trackers=store,
         registry=registry,

@@ -25,7 +25,7 @@ from basetracker.wiring import Operator, wired_operator
 
 from .loop import Process, VirtualClock, VirtualLoop
 
-TERMS = Terms(lease=60.0, renew=40.0, retry=8.0, look=5.0)
+TERMS = Terms(lease=24.0, renew=16.0, retry=5.0, look=4.0)
 RESYNC_SECONDS = 300.0
 PATH = path_of(API_VERSION, PLURAL)
 

@@ -28,7 +28,7 @@ DEPLOYMENT = r"^PATCH /apis/apps/v1/namespaces/shop/deployments/"
 LEASE = r"/leases"
 REGISTRY = rf"^(GET|HEAD) ({re.escape(HOST)}|{re.escape(PUBLIC)}) /v2/."
 STEPS = (START, STATUS, STATUS, DEPLOYMENT, REGISTRY, r"^GET management\.azure\.com .*/runs", LEASE, r"^POST .*/events")
-LONGEST_DELAY = 15.0
+LONGEST_DELAY = 6.0
 
 
 @dataclass(slots=True)
@@ -321,7 +321,7 @@ class Troubles:
         victim = self._victim()
         if victim is None:
             return "nobody to freeze"
-        seconds = self._rng.choice((5.0, 45.0, 70.0, 150.0, 400.0))
+        seconds = self._rng.choice((5.0, 20.0, 28.0, 45.0, 150.0, 400.0))
         self._stop(victim, seconds, 0)
         return f"freeze {victim.name} for {seconds:.0f} s"
 
@@ -332,7 +332,7 @@ class Troubles:
 
     def _freeze_at_step(self) -> str:
         pattern, number = self._rng.choice(STEPS), self._rng.randint(1, 4)
-        steps, seconds = self._rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 30, 100)), self._rng.choice((70.0, 150.0, 400.0))
+        steps, seconds = self._rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 30, 100)), self._rng.choice((26.0, 28.0, 29.5, 70.0, 150.0))
 
         def spring() -> None:
             victim = self._victim()

@@ -24,6 +24,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from basetracker import __version__
+from basetracker.adapters.fence import fence
 from basetracker.adapters.host_limits import HeldError, HostLimits
 from basetracker.errors import BasetrackerError, InvalidError, UnavailableError
 from basetracker.ports import Clock
@@ -109,6 +110,7 @@ class Http:
                 headers={"User-Agent": f"basetracker/{__version__}", "Accept-Encoding": "identity"},
                 auto_decompress=False,
                 trust_env=False,
+                trace_configs=[fence()],
             )
         return self._session
 

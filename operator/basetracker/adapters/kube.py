@@ -20,6 +20,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from yarl import URL
 
 from basetracker import __version__
+from basetracker.adapters.fence import fence
 from basetracker.adapters.kube_answers import (
     ExpiredError,
     Json,
@@ -289,6 +290,7 @@ class Kube:
 
     async def _load(self) -> _Session:
         configuration, namespace = await self._login.load()
+        configuration.trace_configs = [fence()]
         try:
             rest: Any = RESTClientObject(configuration)
         except (OSError, ValueError) as error:

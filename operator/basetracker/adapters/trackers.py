@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from basetracker.adapters.fence import May, always, only_while
 from basetracker.adapters.kube import JSON_PATCH, METADATA_LIST, ExpiredError, Json, Kube, path_of
 from basetracker.adapters.versions import is_newer
 from basetracker.api.names import API_VERSION, FIELD_MANAGER, PLURAL
@@ -38,9 +39,10 @@ class _Entry:
 class TrackerStore:
     """All trackers, each at the newest version seen; filled by `seen` and `gone`."""
 
-    def __init__(self, kube: Kube, *, wrote: Callable[[Key], None] = lambda key: None) -> None:
-        """`wrote` is called after each status that was stored."""
+    def __init__(self, kube: Kube, *, may: May = always, wrote: Callable[[Key], None] = lambda key: None) -> None:
+        """Statuses are sent only while `may`; `wrote` is called after each one that was stored."""
         self._kube = kube
+        self._may = may
         self._wrote = wrote
         self._entries: dict[str, dict[str, _Entry]] = {}
 
@@ -110,7 +112,8 @@ class TrackerStore:
         operations.append({"op": "add", "path": "/status", "value": status.document()})
         path = path_of(API_VERSION, PLURAL, tracker.key.namespace, tracker.key.name, "status")
         parameters = {"fieldManager": FIELD_MANAGER}
-        answer = await self._kube.patch(path, operations, parameters, content_type=JSON_PATCH, tested=True)
+        with only_while(self._may):
+            answer = await self._kube.patch(path, operations, parameters, content_type=JSON_PATCH, tested=True)
         stored = parse_tracker(answer)
         self._adopt(stored)
         self._wrote(tracker.key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
+from basetracker.adapters.fence import May, always, only_while
 from basetracker.adapters.informer import Informer
 from basetracker.adapters.kube import JSON_PATCH, Json, Kube
 from basetracker.adapters.projection import KINDS, WorkloadKind, kind_of, project
@@ -38,9 +39,14 @@ class ClusterWorkloads:
         clock: Clock,
         changed: Callable[[str, str, str], None],
         cluster_wide: bool,
+        may: May = always,
     ) -> None:
-        """`changed` gets namespace, kind and name; with `cluster_wide` one watch for each kind serves all namespaces."""
+        """`changed` gets namespace, kind and name; with `cluster_wide` one watch for each kind serves all namespaces.
+
+        Deliveries are sent only while `may`.
+        """
         self._kube = kube
+        self._may = may
         self._clock = clock
         self._changed = changed
         self._cluster_wide = cluster_wide
@@ -131,13 +137,14 @@ class ClusterWorkloads:
         """
         seen = delivery.workload
         kind = kind_of(seen.kind)
-        answer = await self._kube.patch(
-            kind.path(seen.namespace, seen.name),
-            delivery_patch(kind, delivery),
-            {"fieldManager": FIELD_MANAGER},
-            content_type=JSON_PATCH,
-            tested=True,
-        )
+        with only_while(self._may):
+            answer = await self._kube.patch(
+                kind.path(seen.namespace, seen.name),
+                delivery_patch(kind, delivery),
+                {"fieldManager": FIELD_MANAGER},
+                content_type=JSON_PATCH,
+                tested=True,
+            )
         return self._informer(seen.namespace, kind).adopt(answer)
 
 

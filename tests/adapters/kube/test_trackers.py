@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from basetracker.adapters.fence import FencedError
 from basetracker.adapters.trackers import TrackerStore
 from basetracker.api.status import LastHandled, Status
 from basetracker.api.tracker import Key
@@ -213,3 +214,21 @@ async def test_a_resync_begins_again_when_a_page_expires(scripted: Any, store: T
     assert (await store.resync()).gone == ()
     assert pages == []
     assert "PartialObjectMetadataList" in scripted.requests[0].headers["Accept"]
+
+
+async def test_a_status_leaves_only_while_we_lead(world: Any, make_tracker: Make) -> None:
+    created = await world.admin.post(f"/apis/{API}/namespaces/{world.namespace}/{PLURAL}", make_tracker())
+    leads = [True, False]
+    store = TrackerStore(world.kube, may=lambda: leads[0])
+    store.seen(created)
+    key = Key(namespace=world.namespace, name=created["metadata"]["name"])
+    tracker = store.get(key)
+    assert tracker is not None
+    stored = await store.write_status(tracker, Status(last_handled=LastHandled(resume="1")), guarded=False)
+    leads.pop(0)
+    with pytest.raises(FencedError):
+        await store.write_status(stored, Status(last_handled=LastHandled(resume="2")), guarded=False)
+    await store.resync([world.namespace])
+    found = store.get(key)
+    assert found is not None
+    assert found.status.last_handled.resume == "1"

@@ -16,6 +16,7 @@ from basetracker.adapters.builders.arm_ids import RegistryId, task_name
 from basetracker.adapters.builders.logs import RunLog
 from basetracker.adapters.builders.registries import Registries
 from basetracker.adapters.builders.runs import facts_of, run_of
+from basetracker.adapters.fence import May, always, only_while
 from basetracker.api.tracker import AcrTask
 from basetracker.core.builds import run_token
 from basetracker.core.observed import Run, TaskFacts, TaskRef
@@ -31,9 +32,13 @@ _FACTS_KEPT: Final = 5_000
 class AcrTasks:
     """Starts and watches runs of tasks that exist; it makes and changes none."""
 
-    def __init__(self, arm: Arm, clock: Clock, *, subscriptions: Sequence[str] = ()) -> None:
-        """Registries are looked for in `subscriptions` (ids); in all that the identity can see when none are given."""
+    def __init__(self, arm: Arm, clock: Clock, *, subscriptions: Sequence[str] = (), may: May = always) -> None:
+        """Registries are looked for in `subscriptions` (ids); in all that the identity can see when none are given.
+
+        Runs are started and ended only while `may`.
+        """
         self._arm = arm
+        self._may = may
         self._clock = clock
         self._registries = Registries(arm, clock, subscriptions)
         self._facts: OrderedDict[TaskRef, tuple[TaskFacts | None, float]] = OrderedDict()
@@ -68,7 +73,8 @@ class AcrTasks:
 
         action, what = f"{PROVIDER}/scheduleRun/action", describe(registry, f"task {name}")
         try:
-            return run_of(await client.registries.schedule_run(registry.group, registry.name, _body(request)))
+            with only_while(self._may):
+                return run_of(await client.registries.schedule_run(registry.group, registry.name, _body(request)))
         except HttpResponseError as error:
             if _is_refusal(error.status_code):
                 raise self._arm.meaning(error, action, what) from error
@@ -112,7 +118,8 @@ class AcrTasks:
         """See `ports.Builder`."""
         registry, _ = _parts(task)
         try:
-            with self._arm.told(f"{PROVIDER}/runs/cancel/action", describe(registry, f"run {run_id}")):
+            told = self._arm.told(f"{PROVIDER}/runs/cancel/action", describe(registry, f"run {run_id}"))
+            with told, only_while(self._may):
                 await self._arm.tasks(registry.subscription).runs.cancel(registry.group, registry.name, run_id)
         except InvalidError:
             run = await self.run(task, run_id)
