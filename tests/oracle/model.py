@@ -64,6 +64,7 @@ class Model:
     pushed_at: float = 0.0
     """When a tag was last pushed."""
     _tags: dict[str, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    _validated: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     _images: dict[Place, str] = field(default_factory=dict)
     _ours: list[Run] = field(default_factory=list)
     _layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -128,6 +129,8 @@ class Model:
         rows = [
             f"{row['name']} {row['state']} {row['reason']}: {row['message']}" for row in status.get("downstream", [])
         ]
+        for row in status.get("downstream", []):
+            self._validated[tracker, row["name"]].append((self._now, row.get("validated", {}).get("digest", "")))
         base = status.get("base", {}).get("shortDigest")
         self.told.append(f"{self._now:8.1f}      {replica}: {tracker} on {base}: {'; '.join(rows)}")
 
@@ -218,8 +221,8 @@ class Model:
         found = {document.get("status", {}).get("base", {}).get("digest", "")}
         parent = self.parent(document)
         if parent is not None:
-            return found | {self.validated(*parent)}
-        return found | self._pointed_to(document["spec"]["base"]["image"], VIEW_SECONDS)
+            return found | self._recent(self._validated[parent])
+        return found | self._recent(self._tags[document["spec"]["base"]["image"]])
 
     # -- the world --------------------------------------------------------------------------------------------
 
@@ -279,13 +282,11 @@ class Model:
             found |= {row.get("imageID", "").partition("@")[2] for row in rows if row["name"] == container}
         return found
 
-    def _pointed_to(self, reference: str, seconds: float) -> set[str]:
-        """What the tag has pointed to in these last seconds, or was said to."""
-        told = self._tags[reference]
-        since = self._now - seconds
-        found = {digest for at, digest in told if at >= since}
+    def _recent(self, told: list[tuple[float, str]]) -> set[str]:
+        """What was so at some time within the age of a view."""
+        since = self._now - VIEW_SECONDS
         before = [digest for at, digest in told if at < since]
-        return found | set(before[-1:])
+        return {digest for at, digest in told if at >= since} | set(before[-1:])
 
     def _layers_of(self, reference: str) -> tuple[str, ...]:
         digest = parse(reference).digest or ""

@@ -83,6 +83,7 @@ class _Story:
         self._loop = loop
         self._directory = directory
         self._rng = random.Random(account.seed)
+        self._holder, self._led_since = "", 0.0
         self._shop: Shop
         self._model: Model
         self._people: People
@@ -119,6 +120,8 @@ class _Story:
         for text in await self._troubles.pass_time():
             self._tell(f"  {text}")
         await asyncio.sleep(STEP)
+        if self._shop.holder() != self._holder:
+            self._holder, self._led_since = self._shop.holder(), self._loop.time()
 
     async def _put_in_order(self) -> None:
         """Calm; the operator alone; then the people, who mend what waits for them."""
@@ -159,9 +162,10 @@ class _Story:
             self._model.fail(f"{when}, in the calm: {text}")
 
     def _is_still(self) -> bool:
-        """Whether no run goes on, nor will one that a push triggers, and every tag has been looked at since it moved."""
+        """Whether no run goes on, nor will one that a push triggers, and who leads has looked at every tag since it moved."""
         is_running = any(run.live for run in self._shop.cloud.tasks.runs)
-        return not is_running and self._loop.time() - self._model.pushed_at > STILL_SECONDS
+        since = max(self._model.pushed_at, self._led_since)
+        return not is_running and self._shop.leader() is not None and self._loop.time() - since > STILL_SECONDS
 
     def _sum_up(self) -> None:
         shop, model, figures = self._shop, self._model, self._account.figures

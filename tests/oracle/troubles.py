@@ -332,7 +332,10 @@ class Troubles:
 
     def _freeze_at_step(self) -> str:
         pattern, number = self._rng.choice(STEPS), self._rng.randint(1, 4)
-        steps, seconds = self._rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 30, 100)), self._rng.choice((26.0, 28.0, 29.5, 70.0, 150.0))
+        steps, seconds = (
+            self._rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 30, 100)),
+            self._rng.choice((26.0, 28.0, 29.5, 70.0, 150.0)),
+        )
 
         def spring() -> None:
             victim = self._victim()
