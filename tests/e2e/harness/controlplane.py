@@ -75,8 +75,9 @@ class ControlPlane:
         """
         if self._apiserver is None:
             raise ProcessError("kube-apiserver was never started")
-        self._apiserver.start()
-        self._await_apiserver(self._apiserver)
+        with self.audit.start():
+            self._apiserver.start()
+            self._await_apiserver(self._apiserver)
 
     def _await_apiserver(self, process: ServerProcess) -> None:
         admin = Kubectl(self.kubeconfig)
