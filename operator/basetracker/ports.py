@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from basetracker.api.gates import Gate
+from basetracker.api.names import GateVerdict
 from basetracker.api.status import Status
 from basetracker.api.tracker import AcrTask, Key, Tracker
 from basetracker.core.actions import Deliver
@@ -153,6 +155,64 @@ class Workloads(Protocol):
             ConflictError: a container, its old image or the marks aren't what was seen; nothing was changed.
             InvalidError: the cluster refuses the change (admission, quota).
             MissingError, DeniedError, UnavailableError: as named.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a gate is asked: one digest of one downstream image."""
+
+    tracker: Key
+    uid: str
+    """The tracker's, for objects that it is to own."""
+    downstream: str
+    name: str
+    """The gate's name in the status."""
+    gate: Gate
+    image: ImageRef
+    """With the tag that is tracked and the digest that is asked about."""
+    pull_secret: str | None = None
+    """The Secret that the tracker names for the image's registry."""
+    running: tuple[ImageRef, ...] = ()
+    """What the chosen containers run now, with digests, without this one; empty when that isn't known."""
+    workloads: tuple[tuple[str, str], ...] = ()
+    """Kind and name of the workloads that the digest is for."""
+    since: datetime
+    """When the gate was first asked about this digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A gate's verdict about `digest`; one about another digest than was asked for counts for nothing."""
+
+    digest: Digest
+    verdict: GateVerdict
+    reason: str
+    """CamelCase."""
+    message: str
+    """One sentence, the same for the same evidence: no times, no durations."""
+    again: timedelta | None = None
+    """When a Pending is to be asked again; None leaves it to the desk, which waits longer each time."""
+
+
+class JudgesImages(Protocol):
+    """One kind of gate."""
+
+    async def judge(self, question: Question, credential: Credential | None) -> Answer:
+        """The verdict about `question.image.digest`; it may take long, and is asked once at a time for one question.
+
+        `credential` is the one that the tracker names for the image's registry. Whatever isn't a clear answer about this
+        digest is no Pass: an answer that can't be had yet is Pending or UnavailableError.
+
+        Raises:
+            UnavailableError: it can't be had now, and comes by itself; asked again.
+            InvalidError, MissingError, DeniedError: a person has to act first (the message says what); asked again.
+        """
+
+    def edition(self) -> str:
+        """What answers depend on besides the digest and the gate's own fields, such as the version of a database.
+
+        When it changes, what runs is asked about again. Empty when there is no such thing, or it isn't known yet.
         """
 
 

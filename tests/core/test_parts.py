@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from basetracker.api.gates import Accept
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent, Reason, State, WorkloadState
 from basetracker.api.status import BaseStatus, BuildStatus, DownstreamStatus, HistoryEntry, Status, Validated
-from basetracker.api.tracker import Accept
 from basetracker.core.actions import build_key
 from basetracker.core.builds import (
     LONGEST_WAIT,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from basetracker.api import names, status
-from basetracker.api.tracker import Gate, Spec, parse_tracker
+from basetracker.api.gates import Gate
+from basetracker.api.tracker import Spec, parse_tracker
 from basetracker.emulators.cluster.schema import apply_defaults, prune
 from basetracker.emulators.cluster.validation import violations
 from basetracker.oci.lineage import Verdict
@@ -18,8 +19,6 @@ from basetracker.oci.refs import Digest
 from .refusals import REMOVED, tracker
 from .schemas import Field, crd, fields, object_schema, part
 
-# The CRD says it as a CEL rule, whose words help more than "Required value".
-UNION = {"gates[].lineage"}
 # The contract names no default, so a user must write it; the types read an object without it all the same.
 EXPLICIT = {"downstream[].deploy[].kind"}
 # Words that grow with every version: a CRD that lags behind the operator must not make its status unwritable.
@@ -43,8 +42,6 @@ def test_the_names_are_those_of_the_contract() -> None:
 
 def test_the_spec_is_that_of_the_types() -> None:
     ours = _typed(Spec)
-    for path in UNION:
-        ours[path] = replace(ours[path], required=False)
     for path in EXPLICIT:
         ours[path] = replace(ours[path], required=True, default=None)
     theirs = fields(part("spec"))
@@ -103,6 +100,9 @@ def test_every_word_of_a_tracker_is_known_to_the_types() -> None:
 def _whole_status() -> status.Status:
     now = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
     digest = Digest.of(b"one")
+    gate = status.GateStatus(
+        name="signature", verdict=names.GateVerdict.PASS, reason="Signed", message="So.", digest=digest, since=now
+    )
     return status.Status(
         observed_generation=3,
         conditions=tuple(
@@ -127,7 +127,7 @@ def _whole_status() -> status.Status:
                 lineage=Verdict.REFUTED,
                 stale_since=now,
                 latest=status.Latest(digest=digest),
-                validated=status.Validated(digest=digest, base_digest=digest, at=now),
+                validated=status.Validated(digest=digest, base_digest=digest, at=now, gates=(gate,)),
                 build=status.BuildStatus(
                     run_id="cf12",
                     state=names.BuildState.QUEUED,
@@ -140,9 +140,7 @@ def _whole_status() -> status.Status:
                     digest=digest,
                     message="A sentence.",
                 ),
-                gates=(
-                    status.GateStatus(name="lineage", verdict=names.GateVerdict.PASS, reason="Proven", message="So."),
-                ),
+                gates=(gate,),
                 workloads=(
                     status.WorkloadStatus(
                         kind="Deployment",

@@ -89,12 +89,30 @@ class Latest(Document):
     digest: StoredDigest
 
 
+class GateStatus(Document):
+    """What a gate said about a digest.
+
+    Of a gate that has to be asked, `digest` is what it was asked about and `since` when that began.
+    """
+
+    name: str
+    verdict: GateVerdict
+    reason: str
+    message: str = ""
+    digest: StoredDigest | None = None
+    since: Time | None = None
+
+
 class Validated(Document):
-    """The digest that passed every gate, and the base that it was validated for."""
+    """The digest that passed every gate, and the base that it was validated for.
+
+    `gates` is the evidence: what the gates besides lineage said when it was validated.
+    """
 
     digest: StoredDigest
     base_digest: StoredDigest
     at: Time
+    gates: tuple[GateStatus, ...] = ()
 
 
 class BuildStatus(Document):
@@ -109,15 +127,6 @@ class BuildStatus(Document):
     next_attempt_at: Time | None = None
     adopted: bool = False
     digest: StoredDigest | None = None
-    message: str = ""
-
-
-class GateStatus(Document):
-    """What a gate said about the digest that was last asked about."""
-
-    name: str
-    verdict: GateVerdict
-    reason: str
     message: str = ""
 
 

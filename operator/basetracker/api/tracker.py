@@ -20,7 +20,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from basetracker.api.document import Document
@@ -41,6 +40,7 @@ from basetracker.api.fields import (
     WorkloadName,
     is_object_name,
 )
+from basetracker.api.gates import ONE_LINEAGE, Accept, Gate, GateKind, LineageGate, NamedGate, asked_gates, lineage_of
 from basetracker.api.names import API_VERSION, KIND, REQUESTED_AT, RESUME
 from basetracker.api.status import Status
 
@@ -65,6 +65,12 @@ def _unique(field: str, words: str) -> AfterValidator:
         return entries
 
     return AfterValidator(valid)
+
+
+def _lineage_first(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    if any(gate.kind is GateKind.LINEAGE for gate in gates[1:]):
+        raise ValueError(ONE_LINEAGE)
+    return gates
 
 
 class SecretRef(Document):
@@ -155,32 +161,6 @@ class Downstream(Document):
     ] = ()
 
 
-class Accept(StrEnum):
-    """The weakest lineage that counts as current."""
-
-    PROVEN = "Proven"
-    CLAIMED = "Claimed"
-
-
-class LineageGate(Document):
-    """The gate that is always there and always first."""
-
-    accept: Accept = Accept.PROVEN
-
-
-class Gate(Document):
-    """One gate; exactly one kind."""
-
-    lineage: LineageGate
-
-    @model_validator(mode="before")
-    @classmethod
-    def _names_its_kind(cls, value: object) -> object:
-        if isinstance(value, Mapping) and "lineage" not in value:
-            raise ValueError("a gate names exactly one kind; the kind known here is lineage")
-        return value
-
-
 class Mode(StrEnum):
     """Whether effects happen."""
 
@@ -209,17 +189,23 @@ class Spec(Document):
     ]
     gates: Annotated[
         tuple[Gate, ...],
-        Field(max_length=1),
+        Field(max_length=16),
         _some(
             "no gate at all would deliver what nobody has looked at; leave gates out for the default, or list lineage"
         ),
+        AfterValidator(_lineage_first),
     ] = (Gate(lineage=LineageGate()),)
     rollout: Rollout = Rollout()
     suspend: StrictBool = False
 
     @property
     def accept(self) -> Accept:
-        return self.gates[0].lineage.accept
+        return lineage_of(self.gates).accept
+
+    @property
+    def asked_gates(self) -> tuple[NamedGate, ...]:
+        """The gates besides lineage, in the order in which they are asked."""
+        return asked_gates(self.gates)
 
     @field_validator("downstream")
     @classmethod

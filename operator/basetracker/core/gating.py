@@ -5,9 +5,9 @@ The one gate of today is lineage; it is decided from what was seen, so its verdi
 
 from __future__ import annotations
 
+from basetracker.api.gates import Accept
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import GateStatus
-from basetracker.api.tracker import Accept
 from basetracker.core.observed import Problem, ProblemKind
 from basetracker.oci.lineage import Lineage, Verdict
 

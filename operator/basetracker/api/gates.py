@@ -1,0 +1,89 @@
+"""Gates as a user declares them: what a digest has to pass before it is delivered.
+
+One class for each kind, and the entry of `spec.gates` that holds exactly one of them. Knows nothing of how a gate is asked.
+The CRD says the same in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pydantic import model_validator
+
+from basetracker.api.document import Document
+
+
+class GateKind(StrEnum):
+    """The kinds of gates, declared cheapest first: in this order they are asked, and the first failure ends it."""
+
+    LINEAGE = "lineage"
+    """Whether the image contains the base; decided from what is seen anyway."""
+
+    @property
+    def cost(self) -> int:
+        """0 is the cheapest."""
+        return list(GateKind).index(self)
+
+
+class Accept(StrEnum):
+    """The weakest lineage that counts as current."""
+
+    PROVEN = "Proven"
+    CLAIMED = "Claimed"
+
+
+class LineageGate(Document):
+    """The gate that is always there and always first."""
+
+    accept: Accept = Accept.PROVEN
+
+
+class Gate(Document):
+    """One entry of `spec.gates`: exactly one kind, whose name is its field's."""
+
+    lineage: LineageGate | None = None
+
+    @property
+    def kind(self) -> GateKind:
+        return next(kind for kind in GateKind if getattr(self, kind) is not None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_one_kind(cls, value: object) -> object:
+        if isinstance(value, Mapping) and sum(value.get(kind) is not None for kind in GateKind) != 1:
+            raise ValueError(ONE_KIND)
+        return value
+
+
+ONE_KIND: Final = f"a gate names exactly one kind; the kinds known here are {', '.join(GateKind)}"
+ONE_LINEAGE: Final = "lineage is always asked first and once; keep one entry of it, as the first, or none"
+
+
+class NamedGate(Document):
+    """A gate that has to be asked, by the name that it has in the status."""
+
+    name: str
+    gate: Gate
+
+    @property
+    def kind(self) -> GateKind:
+        return self.gate.kind
+
+
+def lineage_of(gates: tuple[Gate, ...]) -> LineageGate:
+    """What the list says of lineage, or the default."""
+    return next((gate.lineage for gate in gates if gate.lineage is not None), LineageGate())
+
+
+def asked_gates(gates: tuple[Gate, ...]) -> tuple[NamedGate, ...]:
+    """All but lineage, cheapest first and as listed among equals; the second of a kind is named `kind-2`."""
+    counts: dict[GateKind, int] = {}
+    named: list[NamedGate] = []
+    for gate in gates:
+        if gate.kind is GateKind.LINEAGE:
+            continue
+        number = counts[gate.kind] = counts.get(gate.kind, 0) + 1
+        named.append(NamedGate(name=str(gate.kind) if number == 1 else f"{gate.kind}-{number}", gate=gate))
+    return tuple(sorted(named, key=lambda one: one.kind.cost))
