@@ -10,6 +10,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+from .gate_refusals import ROWS
+
 Json = dict[str, Any]
 Step = str | int
 REGISTRY_ID = (
@@ -88,7 +90,35 @@ _SPEC: Json = {
         },
         {"name": "cart", "image": "contoso.azurecr.io/shop/cart:main"},
     ],
-    "gates": [{"lineage": {"accept": "Claimed"}}],
+    "gates": [
+        {"lineage": {"accept": "Claimed"}},
+        {
+            "signature": {
+                "cosign": {"publicKey": {"configMapRef": {"name": "keys", "key": "cosign.pub"}}},
+                "timeout": "2h",
+            }
+        },
+        {"signature": {"cosign": {"publicKey": {"secretRef": {"name": "keys", "key": "cosign.pub"}}}}},
+        {
+            "signature": {
+                "notation": {
+                    "trustStore": {"configMapRef": {"name": "ca"}},
+                    "timestampTrustStore": {"secretRef": {"name": "tsa"}},
+                    "identities": ["x509.subject: C=US, ST=WA, O=Contoso\\, Inc., CN=build", "CN=build"],
+                }
+            }
+        },
+        {
+            "signature": {
+                "notation": {
+                    "trustStore": {"secretRef": {"name": "ca"}},
+                    "timestampTrustStore": {"configMapRef": {"name": "tsa"}},
+                    "identities": ["CN=build"],
+                }
+            }
+        },
+        {"defender": {"severity": ["CRITICAL", "UNKNOWN"], "waitAtLeast": "2h", "onUnknown": "Pass"}},
+    ],
     "rollout": {"mode": "Plan", "maxConcurrent": 2, "progressDeadline": "90s"},
     "suspend": True,
 }
@@ -334,4 +364,9 @@ ROLLOUTS = (
     _one("a word for suspend", ("suspend",), "yes", "spec.suspend", ""),
 )
 
-REFUSALS = (*IMAGES, *DOWNSTREAM, *DURATIONS, *BUILDS, *DELIVERIES, *ROLLOUTS)
+GATES = tuple(
+    _one(name, ("gates",), [{"lineage": {}}, gate], f"spec.gates[1]{'.' if below else ''}{below}", says)
+    for name, gate, below, says in ROWS
+)
+
+REFUSALS = (*IMAGES, *DOWNSTREAM, *DURATIONS, *BUILDS, *DELIVERIES, *ROLLOUTS, *GATES)

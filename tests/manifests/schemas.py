@@ -88,7 +88,7 @@ def _resolved(schema: Json, named: Json) -> Json:
 def _field(schema: Json, *, required: bool) -> Field:
     words = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
     # Absent, and empty where nothing was said, are one thing to a reader of the stored object.
-    default = schema.get("default")
+    default = _without_absent(schema.get("default"))
     return Field(
         type=schema["type"],
         required=required,
@@ -96,3 +96,12 @@ def _field(schema: Json, *, required: bool) -> Field:
         enum=frozenset(words),
         bounds=tuple(schema.get(key) for key in ("minItems", "maxItems", "minimum", "maximum")),
     )
+
+
+def _without_absent(default: Any) -> Any:
+    """A default without the fields that pydantic names although they aren't there."""
+    if isinstance(default, list):
+        return [_without_absent(item) for item in default]
+    if isinstance(default, dict):
+        return {key: _without_absent(value) for key, value in default.items() if value is not None}
+    return default

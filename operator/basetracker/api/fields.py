@@ -132,8 +132,12 @@ Interval = Annotated[
 Timeout = Annotated[
     timedelta, BeforeValidator(_between("the timeout", timedelta(seconds=1), "1h, 1h30m or 90s")), _WRITTEN
 ]
+Wait = Annotated[timedelta, BeforeValidator(_between("the wait", timedelta(0), "6h, 30m or 90s")), _WRITTEN]
 ProgressDeadline = Annotated[
     timedelta, BeforeValidator(_between("the progress deadline", timedelta(seconds=10), "10m, 1h30m or 90s")), _WRITTEN
+]
+RescanInterval = Annotated[
+    timedelta, BeforeValidator(_between("the rescan interval", timedelta(minutes=10), "24h, 90m or 1h30m")), _WRITTEN
 ]
 FollowedImage = Annotated[ImageRef, BeforeValidator(_followed), PlainSerializer(str, return_type=str)]
 
@@ -142,6 +146,10 @@ DownstreamName = Annotated[
 ]
 ContainerName = Annotated[str, _name(_LABEL, 63, "a container", f"lower case letters, digits and '-', and {_ENDS}")]
 SecretName = Annotated[str, _name(_SUBDOMAIN, 253, "a Secret", f"lower case letters, digits, '-' and '.', and {_ENDS}")]
+ConfigMapName = Annotated[
+    str, _name(_SUBDOMAIN, 253, "a ConfigMap", f"lower case letters, digits, '-' and '.', and {_ENDS}")
+]
+DataKey = Annotated[str, _name(r"[a-zA-Z0-9._-]+", 253, "an entry", "letters, digits, '-', '_' and '.'")]
 WorkloadName = Annotated[
     str, _name(_SUBDOMAIN, 253, "a workload", f"lower case letters, digits, '-' and '.', and {_ENDS}")
 ]

@@ -13,6 +13,9 @@ from typing import Final
 from pydantic import model_validator
 
 from basetracker.api.document import Document
+from basetracker.api.gate_defender import DefenderGate
+from basetracker.api.gate_signature import SignatureGate
+from basetracker.api.gate_trivy import TrivyGate
 
 
 class GateKind(StrEnum):
@@ -20,11 +23,22 @@ class GateKind(StrEnum):
 
     LINEAGE = "lineage"
     """Whether the image contains the base; decided from what is seen anyway."""
+    SIGNATURE = "signature"
+    """Whether somebody who is trusted has signed the digest; a few requests to the registry."""
+    DEFENDER = "defender"
+    """What Microsoft Defender for Cloud has found in the image."""
+    TRIVY = "trivy"
+    """What Trivy finds in the image; it downloads and reads all of it."""
 
     @property
     def cost(self) -> int:
         """0 is the cheapest."""
         return list(GateKind).index(self)
+
+    @property
+    def acts(self) -> bool:
+        """Whether asking changes something in the cluster, which mode Plan must not."""
+        return self.value == "job"
 
 
 class Accept(StrEnum):
@@ -44,6 +58,9 @@ class Gate(Document):
     """One entry of `spec.gates`: exactly one kind, whose name is its field's."""
 
     lineage: LineageGate | None = None
+    signature: SignatureGate | None = None
+    defender: DefenderGate | None = None
+    trivy: TrivyGate | None = None
 
     @property
     def kind(self) -> GateKind:

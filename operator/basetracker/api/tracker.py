@@ -32,6 +32,7 @@ from basetracker.api.fields import (
     Interval,
     ProgressDeadline,
     RegistryId,
+    RescanInterval,
     SecretName,
     TaskName,
     TaskValue,
@@ -176,6 +177,12 @@ class Rollout(Document):
     progress_deadline: ProgressDeadline = parse_duration("10m")
 
 
+class Rescan(Document):
+    """When the gates are asked again about what runs."""
+
+    interval: RescanInterval = parse_duration("24h")
+
+
 class Spec(Document):
     """What a user declares."""
 
@@ -196,6 +203,7 @@ class Spec(Document):
         AfterValidator(_lineage_first),
     ] = (Gate(lineage=LineageGate()),)
     rollout: Rollout = Rollout()
+    rescan: Rescan = Rescan()
     suspend: StrictBool = False
 
     @property
@@ -282,6 +290,7 @@ _WORDS: Final = {
     "int_type": "it has to be a whole number, without quotes",
     "enum": "it has to be {expected}",
     "literal_error": "it has to be {expected}",
+    "too_short": "too few entries; it takes {min_length} at least",
     "too_long": "too many entries; it takes {max_length} at most",
     "greater_than_equal": "it is at least {ge}",
     "less_than_equal": "it is at most {le}",

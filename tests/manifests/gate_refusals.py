@@ -1,0 +1,127 @@
+"""What the CRD refuses of gates that are asked, as data. `refusals.py` puts these rows beside its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WAIT = "the wait is a duration of at least 0s and at most ten years; write it like 6h, 30m or 90s"
+
+Row = tuple[str, dict[str, Any], str, str]
+"""A name, one gate, the field below it that is refused, and the words."""
+
+DEFENDER: tuple[Row, ...] = (
+    ("no severity at all", {"defender": {"severity": []}}, "defender.severity", ""),
+    ("a severity of its own", {"defender": {"severity": ["SEVERE"]}}, "defender.severity[0]", ""),
+    ("a severity in Defender's spelling", {"defender": {"severity": ["Critical"]}}, "defender.severity[0]", ""),
+    ("a severity that is no list", {"defender": {"severity": "CRITICAL"}}, "defender.severity", ""),
+    *(
+        (f"a wait of {bad or 'nothing'}", {"defender": {"waitAtLeast": bad}}, "defender.waitAtLeast", WAIT)
+        for bad in ("", "6", "-1h", "soon", "6 h", "1d")
+    ),
+    ("an unknown word for what is unknown", {"defender": {"onUnknown": "Fail"}}, "defender.onUnknown", ""),
+    ("two kinds in one entry", {"defender": {}, "lineage": {}}, "", "a gate names exactly one kind"),
+)
+
+_KEYS = {"configMapRef": {"name": "keys", "key": "cosign.pub"}}
+_STORE = {"secretRef": {"name": "ca"}}
+_IDENTITY = "not an identity; write what the certificate's subject must hold"
+
+
+def _cosign(**changes: Any) -> dict[str, Any]:
+    return {"signature": {"cosign": {"publicKey": _KEYS}} | changes}
+
+
+def _notation(**changes: Any) -> dict[str, Any]:
+    return {"signature": {"notation": {"trustStore": _STORE, "identities": ["CN=build"]} | changes}}
+
+
+SIGNATURE: tuple[Row, ...] = (
+    ("a signature of nobody", {"signature": {}}, "signature", "name exactly one of cosign and notation"),
+    (
+        "signers of two kinds",
+        {"signature": _cosign()["signature"] | _notation()["signature"]},
+        "signature",
+        "name exactly one of cosign and notation",
+    ),
+    ("cosign without a key", {"signature": {"cosign": {}}}, "signature.cosign.publicKey", ""),
+    (
+        "a key from nowhere",
+        _cosign(cosign={"publicKey": {}}),
+        "signature.cosign.publicKey",
+        "name exactly one of configMapRef and secretRef",
+    ),
+    (
+        "a key from two places",
+        _cosign(cosign={"publicKey": _KEYS | {"secretRef": {"name": "keys", "key": "cosign.pub"}}}),
+        "signature.cosign.publicKey",
+        "name exactly one of configMapRef and secretRef",
+    ),
+    (
+        "a key of the whole ConfigMap",
+        _cosign(cosign={"publicKey": {"configMapRef": {"name": "keys"}}}),
+        "signature.cosign.publicKey.configMapRef.key",
+        "",
+    ),
+    (
+        "a key in a Secret that can't be",
+        _cosign(cosign={"publicKey": {"secretRef": {"name": "My_Keys", "key": "cosign.pub"}}}),
+        "signature.cosign.publicKey.secretRef.name",
+        "not the name of a Secret",
+    ),
+    (
+        "a key in a ConfigMap that can't be",
+        _cosign(cosign={"publicKey": {"configMapRef": {"name": "../keys", "key": "cosign.pub"}}}),
+        "signature.cosign.publicKey.configMapRef.name",
+        "not the name of a ConfigMap",
+    ),
+    (
+        "a key in an entry that can't be",
+        _cosign(cosign={"publicKey": {"configMapRef": {"name": "keys", "key": "my keys/cosign.pub"}}}),
+        "signature.cosign.publicKey.configMapRef.key",
+        "not the name of an entry; it is letters, digits",
+    ),
+    (
+        "a signature that may not come late",
+        _cosign(timeout="0s"),
+        "signature.timeout",
+        "the timeout is a duration of at least 1s",
+    ),
+    (
+        "certificates from nowhere",
+        _notation(trustStore={}),
+        "signature.notation.trustStore",
+        "name exactly one of configMapRef and secretRef",
+    ),
+    (
+        "certificates of time stamps from two places",
+        _notation(timestampTrustStore={"configMapRef": {"name": "tsa"}, "secretRef": {"name": "tsa"}}),
+        "signature.notation.timestampTrustStore",
+        "name exactly one of configMapRef and secretRef",
+    ),
+    ("signers without a name", _notation(identities=[]), "signature.notation.identities", ""),
+    *(
+        (
+            f"signers named {bad or 'nothing'}",
+            _notation(identities=["CN=build", bad]),
+            "signature.notation.identities[1]",
+            _IDENTITY,
+        )
+        for bad in (
+            "",
+            "*",
+            "build",
+            "CN=",
+            "cn=build",
+            "EMAIL=a@b.c",
+            "CN=build,",
+            "CN=build; O=Contoso",
+            "CN=a=b",
+            "CN=a\\",
+            "x509.issuer: CN=a",
+            "O=Contoso+CN=build",
+        )
+    ),
+    ("a signer's name too long", _notation(identities=["CN=" + "a" * 510]), "signature.notation.identities[0]", ""),
+)
+
+ROWS = (*SIGNATURE, *DEFENDER)
