@@ -124,4 +124,40 @@ SIGNATURE: tuple[Row, ...] = (
     ("a signer's name too long", _notation(identities=["CN=" + "a" * 510]), "signature.notation.identities[0]", ""),
 )
 
-ROWS = (*SIGNATURE, *DEFENDER)
+TIMEOUT = "the timeout is a duration of at least 1s and at most ten years; write it like 1h, 1h30m or 90s"
+_WAIVER = {"id": "CVE-2026-1", "until": "2026-12-31", "reason": "not reachable"}
+NOT_AN_ID = "not the id of a finding; write it as Trivy shows it, like CVE-2026-12345"
+NO_REASON = "say why the finding is waived, in at most 500 characters"
+
+
+def _waiving(**changes: str | None) -> dict[str, Any]:
+    waiver = {key: value for key, value in {**_WAIVER, **changes}.items() if value is not None}
+    return {"trivy": {"waivers": [waiver]}}
+
+
+TRIVY: tuple[Row, ...] = (
+    ("Trivy: no severity at all", {"trivy": {"severity": []}}, "trivy.severity", ""),
+    ("Trivy: an unknown severity", {"trivy": {"severity": ["NEGLIGIBLE"]}}, "trivy.severity[0]", ""),
+    ("Trivy: a word for ignoreUnfixed", {"trivy": {"ignoreUnfixed": "yes"}}, "trivy.ignoreUnfixed", ""),
+    ("Trivy: an unknown comparison", {"trivy": {"compare": "Counts"}}, "trivy.compare", ""),
+    ("Trivy: an unknown scanner", {"trivy": {"scanners": ["virus"]}}, "trivy.scanners[0]", ""),
+    ("Trivy: no scanner", {"trivy": {"scanners": []}}, "trivy.scanners", ""),
+    ("Trivy: a scanner twice", {"trivy": {"scanners": ["vuln", "vuln"]}}, "trivy.scanners", ""),
+    ("Trivy: one waived twice", {"trivy": {"waivers": [_WAIVER, _WAIVER]}}, "trivy.waivers", ""),
+    *(
+        (f"Trivy: until {bad or 'never'}", _waiving(until=bad), "trivy.waivers[0].until", "")
+        for bad in ("2026-02-30", "2026-13-01", "31.12.2026", "2026-12-31T00:00:00Z", "20261231", "")
+    ),
+    *(
+        (f"Trivy: waives {bad[:9] or 'nothing'}", _waiving(id=bad), "trivy.waivers[0].id", NOT_AN_ID)
+        for bad in ("", "CVE 1", "*", "-1")
+    ),
+    *(
+        (f"Trivy: for no reason {number}", _waiving(reason=bad), "trivy.waivers[0].reason", NO_REASON)
+        for number, bad in enumerate(("", "  ", "\n\t"))
+    ),
+    *((f"Trivy: a waiver without {key}", _waiving(**{key: None}), f"trivy.waivers[0].{key}", "") for key in _WAIVER),
+    ("Trivy: a timeout of nothing", {"trivy": {"timeout": "0s"}}, "trivy.timeout", TIMEOUT),
+)
+
+ROWS = (*SIGNATURE, *DEFENDER, *TRIVY)

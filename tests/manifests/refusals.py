@@ -118,8 +118,19 @@ _SPEC: Json = {
             }
         },
         {"defender": {"severity": ["CRITICAL", "UNKNOWN"], "waitAtLeast": "2h", "onUnknown": "Pass"}},
+        {
+            "trivy": {
+                "severity": ["HIGH"],
+                "ignoreUnfixed": True,
+                "compare": "NoWorse",
+                "waivers": [{"id": "CVE-2026-1", "until": "2026-12-31", "reason": "not reachable"}],
+                "scanners": ["vuln", "secret", "misconfig", "license"],
+                "timeout": "20m",
+            }
+        },
     ],
     "rollout": {"mode": "Plan", "maxConcurrent": 2, "progressDeadline": "90s"},
+    "rescan": {"interval": "12h"},
     "suspend": True,
 }
 

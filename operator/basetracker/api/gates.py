@@ -14,6 +14,8 @@ from pydantic import model_validator
 
 from basetracker.api.document import Document
 from basetracker.api.gate_defender import DefenderGate
+from basetracker.api.gate_job import JobGate
+from basetracker.api.gate_reports import ReportsGate
 from basetracker.api.gate_signature import SignatureGate
 from basetracker.api.gate_trivy import TrivyGate
 
@@ -25,10 +27,14 @@ class GateKind(StrEnum):
     """Whether the image contains the base; decided from what is seen anyway."""
     SIGNATURE = "signature"
     """Whether somebody who is trusted has signed the digest; a few requests to the registry."""
+    REPORTS = "reports"
+    """What scanners that run in the cluster have reported; a few requests to the API server."""
     DEFENDER = "defender"
     """What Microsoft Defender for Cloud has found in the image."""
     TRIVY = "trivy"
     """What Trivy finds in the image; it downloads and reads all of it."""
+    JOB = "job"
+    """What a Job of the user's own says; it runs as long as it likes."""
 
     @property
     def cost(self) -> int:
@@ -59,8 +65,10 @@ class Gate(Document):
 
     lineage: LineageGate | None = None
     signature: SignatureGate | None = None
+    reports: ReportsGate | None = None
     defender: DefenderGate | None = None
     trivy: TrivyGate | None = None
+    job: JobGate | None = None
 
     @property
     def kind(self) -> GateKind:
