@@ -176,7 +176,7 @@ UNKNOWN: list[tuple[Path, str]] = [
         "spec.downstream[0].build.acrTask.arguments[0].secret",
     ),
     (("downstream", 0, "deploy", 0, "namespace"), "spec.downstream[0].deploy[0].namespace"),
-    (("gates", 0, "trivy"), "spec.gates[0].trivy"),
+    (("gates", 0, "horoscope"), "spec.gates[0].horoscope"),
     (("gates", 0, "lineage", "strict"), "spec.gates[0].lineage.strict"),
     (("rollout", "windows"), "spec.rollout.windows"),
 ]

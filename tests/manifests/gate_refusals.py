@@ -142,8 +142,18 @@ TRIVY: tuple[Row, ...] = (
     ("Trivy: an unknown comparison", {"trivy": {"compare": "Counts"}}, "trivy.compare", ""),
     ("Trivy: an unknown scanner", {"trivy": {"scanners": ["virus"]}}, "trivy.scanners[0]", ""),
     ("Trivy: no scanner", {"trivy": {"scanners": []}}, "trivy.scanners", ""),
-    ("Trivy: a scanner twice", {"trivy": {"scanners": ["vuln", "vuln"]}}, "trivy.scanners", ""),
-    ("Trivy: one waived twice", {"trivy": {"waivers": [_WAIVER, _WAIVER]}}, "trivy.waivers", ""),
+    (
+        "Trivy: a scanner twice",
+        {"trivy": {"scanners": ["vuln", "vuln"]}},
+        "trivy.scanners",
+        "a scanner is listed twice",
+    ),
+    (
+        "Trivy: one waived twice",
+        {"trivy": {"waivers": [_WAIVER, _WAIVER]}},
+        "trivy.waivers",
+        "a finding is waived twice",
+    ),
     *(
         (f"Trivy: until {bad or 'never'}", _waiving(until=bad), "trivy.waivers[0].until", "")
         for bad in ("2026-02-30", "2026-13-01", "31.12.2026", "2026-12-31T00:00:00Z", "20261231", "")
