@@ -170,4 +170,50 @@ TRIVY: tuple[Row, ...] = (
     ("Trivy: a timeout of nothing", {"trivy": {"timeout": "0s"}}, "trivy.timeout", TIMEOUT),
 )
 
-ROWS = (*SIGNATURE, *DEFENDER, *TRIVY)
+
+def _job(**changes: Any) -> dict[str, Any]:
+    """A Job's gate; None takes a field away."""
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "scan", "image": "grype:1"}]}}}}
+    fields = {"template": template} | changes
+    return {"job": {key: value for key, value in fields.items() if value is not None}}
+
+
+JOB: tuple[Row, ...] = (
+    ("a Job without a template", _job(template=None), "job.template", ""),
+    ("a Job without a spec", _job(template={"metadata": {}}), "job.template.spec", ""),
+    ("a Job whose spec is a list", _job(template={"spec": []}), "job.template.spec", ""),
+    (
+        "a Job with a label that is no label",
+        _job(template={"metadata": {"labels": "a=b"}, "spec": {}}),
+        "job.template.metadata.labels",
+        "",
+    ),
+    ("a Job with a timeout of nothing", _job(timeout="0s"), "job.timeout", TIMEOUT),
+    ("a Job and another kind", _job() | {"defender": {}}, "", "a gate names exactly one kind"),
+)
+
+REPORTS: tuple[Row, ...] = (
+    ("reports of nobody", {"reports": {}}, "reports.sources", ""),
+    ("reports of no source", {"reports": {"sources": []}}, "reports.sources", ""),
+    ("reports of an unknown source", {"reports": {"sources": ["clair"]}}, "reports.sources[0]", ""),
+    (
+        "reports of a source twice",
+        {"reports": {"sources": ["kube-bench", "kube-bench"]}},
+        "reports.sources",
+        "a source is listed twice; keep each once",
+    ),
+    (
+        "reports of no severity",
+        {"reports": {"sources": ["kube-bench"], "severity": []}},
+        "reports.severity",
+        "",
+    ),
+    (
+        "reports with an unknown word for what is missing",
+        {"reports": {"sources": ["kube-bench"], "onMissing": "Block"}},
+        "reports.onMissing",
+        "",
+    ),
+)
+
+ROWS = (*SIGNATURE, *REPORTS, *DEFENDER, *TRIVY, *JOB)

@@ -117,7 +117,17 @@ _SPEC: Json = {
                 }
             }
         },
+        {"reports": {"sources": ["trivy-operator", "kube-bench"], "severity": ["HIGH"], "onMissing": "Pass"}},
         {"defender": {"severity": ["CRITICAL", "UNKNOWN"], "waitAtLeast": "2h", "onUnknown": "Pass"}},
+        {
+            "job": {
+                "template": {
+                    "metadata": {"labels": {"team": "shop"}, "annotations": {"why": "grype"}},
+                    "spec": {"template": {"spec": {"containers": [{"name": "scan", "image": "grype:1"}]}}},
+                },
+                "timeout": "20m",
+            }
+        },
         {
             "trivy": {
                 "severity": ["HIGH"],

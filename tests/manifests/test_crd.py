@@ -16,6 +16,9 @@ from .schemas import Json, crd, every, object_schema, part, version
 
 BASE_IMAGE = part("spec")["properties"]["base"]["properties"]["image"]
 DOWNSTREAM = part("spec")["properties"]["downstream"]["items"]["properties"]
+JOB = "spec.gates[].job.template"
+MARKS = {f"{JOB}.metadata.labels", f"{JOB}.metadata.annotations"}
+FOREIGN = {f"{JOB}.spec"}
 INTERVAL = part("spec")["properties"]["base"]["properties"]["interval"]
 TIMEOUT = DOWNSTREAM["build"]["properties"]["timeout"]
 
@@ -31,9 +34,12 @@ def test_everything_is_bounded() -> None:
             case "integer":
                 assert "minimum" in schema, path
                 assert "format" in schema, path
+            case "object" if path in MARKS:
+                assert "maxLength" in schema["additionalProperties"], path
+                assert "maxProperties" in schema, path
             case "object":
                 assert "additionalProperties" not in schema, path
-                assert "x-kubernetes-preserve-unknown-fields" not in schema, path
+                assert ("x-kubernetes-preserve-unknown-fields" in schema) == (path in FOREIGN), path
 
 
 def test_everything_is_explained() -> None:

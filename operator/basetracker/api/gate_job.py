@@ -19,8 +19,8 @@ Marks = Annotated[dict[str, Value], Field(max_length=32)]
 class JobMetadata(Document):
     """What the Job carries besides the operator's own labels and annotations."""
 
-    labels: Marks = {}
-    annotations: Marks = {}
+    labels: Marks = Field(default_factory=dict)
+    annotations: Marks = Field(default_factory=dict)
 
 
 class JobTemplate(Document):
