@@ -18,9 +18,10 @@ LOGGER: Final = logging.getLogger("basetracker")
 
 @dataclass(slots=True)
 class _Series:
-    """What is shown of one tracker: state and staleness of each image, and when its base was last read."""
+    """What is shown of one tracker: state and staleness of each image, gates failed by now, when its base was last read."""
 
     images: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
     looked_at: float | None = None
 
 
@@ -30,9 +31,15 @@ class TrackerSeries(Collector):
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], _Series] = {}
 
-    def show(self, namespace: str, tracker: str, images: dict[str, tuple[str, float | None]]) -> None:
-        """Show these images of a tracker: name → (state, Unix time since when it is stale)."""
-        self._series.setdefault((namespace, tracker), _Series()).images = images
+    def show(
+        self, namespace: str, tracker: str, images: dict[str, tuple[str, float | None]], failing: dict[str, str]
+    ) -> None:
+        """Show these images of a tracker: name → (state, Unix time since when it is stale).
+
+        `failing` is name → the gate that the delivered digest fails by now.
+        """
+        series = self._series.setdefault((namespace, tracker), _Series())
+        series.images, series.failing = images, failing
 
     def looked(self, namespace: str, tracker: str, at: float) -> None:
         """Show when the tracker's base was last read, as Unix time."""
@@ -53,6 +60,11 @@ class TrackerSeries(Collector):
             "Since when what runs lacks the current base, as Unix time; absent when it doesn't.",
             labels=labels,
         )
+        fails = GaugeMetricFamily(
+            "basetracker_running_image_fails",
+            "1 for a gate that a validated and delivered image fails by now.",
+            labels=[*labels, "gate"],
+        )
         looks = GaugeMetricFamily(
             "basetracker_last_look_timestamp_seconds",
             "When a tracker's base was last read from its registry, as Unix time.",
@@ -63,9 +75,11 @@ class TrackerSeries(Collector):
                 states.add_metric([*key, image, state], 1)
                 if since is not None:
                     stale.add_metric([*key, image], since)
+            for image, gate in series.failing.items():
+                fails.add_metric([*key, image, gate], 1)
             if series.looked_at is not None:
                 looks.add_metric([*key], series.looked_at)
-        yield from (states, stale, looks)
+        yield from (states, stale, fails, looks)
 
 
 class Metrics:
@@ -78,6 +92,7 @@ class Metrics:
         self.looks = self._counter("looks", "Look-ups of tags, by outcome.", "outcome")
         self.builds = self._counter("builds", "Runs of tasks, by what became of the request.", "outcome")
         self.deliveries = self._counter("deliveries", "Workloads patched, by outcome.", "outcome")
+        self.gates = self._counter("gate_answers", "Answers of gates about digests.", "gate", "verdict")
         self.status_writes = self._counter("status_writes", "Writes of a tracker's status.", "kind")
         self.events = self._counter("events", "Kubernetes Events told.", "reason")
         self.turn_seconds = Histogram(

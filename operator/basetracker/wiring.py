@@ -24,12 +24,14 @@ from basetracker.adapters.registries.oci import OciRegistry
 from basetracker.adapters.secrets import SecretCredentials
 from basetracker.adapters.trackers import TrackerStore
 from basetracker.adapters.workloads import ClusterWorkloads
+from basetracker.api.gates import GateKind
 from basetracker.api.tracker import Key
+from basetracker.engine.desk import Desk
 from basetracker.engine.poller import Poller
 from basetracker.engine.reconcile import Reconciler
 from basetracker.engine.wakeups import Wakeups
 from basetracker.engine.world import World
-from basetracker.ports import Clock, Lead
+from basetracker.ports import Clock, JudgesImages, Lead
 from basetracker.settings import Settings
 from basetracker.telemetry import Metrics
 
@@ -83,9 +85,13 @@ async def wired(
     clock: Clock,
     lead: Lead,
     changed: Callable[[str, str, str], None] = lambda namespace, kind, name: None,
+    poke: Callable[[Key], None] = lambda key: None,
     cluster_wide: bool = False,
 ) -> AsyncIterator[Parts]:
-    """The parts, closed at the end, `kube` with them; `changed` is told of workloads that change."""
+    """The parts, closed at the end, `kube` with them.
+
+    `changed` is told of workloads that change, `poke` of trackers about whose images a gate has more to say.
+    """
     metrics = Metrics()
     limits = HostLimits(clock, rate=settings.registry_rate, concurrency=settings.registry_concurrency)
     http = Http(
@@ -100,11 +106,15 @@ async def wired(
     builder = AcrTasks(arm, clock, subscriptions=settings.subscriptions, may=lead.is_held)
     store = TrackerStore(kube, may=lead.is_held)
     workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide, may=lead.is_held)
+    credentials = SecretCredentials(kube, clock=clock)
+    gates: dict[GateKind, JudgesImages] = {}
+    desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
     world = World(
         trackers=store,
         registry=registry,
         poller=Poller(registry, clock, metrics),
-        credentials=SecretCredentials(kube, clock=clock),
+        desk=desk,
+        credentials=credentials,
         builder=builder,
         allow_list=FileAllowList(settings.allow_list, clock=clock),
         workloads=workloads,
@@ -117,6 +127,7 @@ async def wired(
     try:
         yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics)
     finally:
+        await desk.close()
         await workloads.stop()
         await builder.close()
         if identity is not None:
@@ -161,6 +172,7 @@ async def wired_operator(
         clock=clock,
         lead=lease,
         changed=changed,
+        poke=poke,
         cluster_wide=not settings.namespaces,
     ) as parts:
         reconciler = Reconciler(parts.world, poke)

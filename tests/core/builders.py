@@ -150,6 +150,7 @@ def body(  # the whole document, since trackers are read from documents
     generation: int = 1,
     rollout: Mapping[str, Any] | None = None,
     accept: str = "Proven",
+    gates: Sequence[Mapping[str, Any]] = (),
     suspend: bool = False,
     requested_at: str = "",
     resume: str = "",
@@ -167,7 +168,7 @@ def body(  # the whole document, since trackers are read from documents
         "spec": {
             "base": {"image": str(base)},
             "downstream": list(downstream) if downstream is not None else [image_spec()],
-            "gates": [{"lineage": {"accept": accept}}],
+            "gates": [{"lineage": {"accept": accept}}, *gates],
             "rollout": dict(rollout or {}),
             "suspend": suspend,
         },
@@ -222,6 +223,10 @@ class Scene:
     validated: Validated | None = None
     gate: GateVerdict = GateVerdict.PASS
     """What the stored gates say of the digest that is stored as validated."""
+    gates: Sequence[Mapping[str, Any]] = ()
+    """The gates besides lineage that the tracker names."""
+    answers: Mapping[Digest, tuple[GateStatus, ...]] = field(default_factory=dict)
+    """What they say by now."""
     workloads: tuple[Workload | Problem | None, ...] = (workload(OLD),)
     deploy: Sequence[str] = ("checkout",)
     container: str | None = None
@@ -277,6 +282,7 @@ class Scene:
             status=self.status,
             rollout=rollout,
             accept=self.accept,
+            gates=self.gates,
             suspend=self.suspend,
             generation=self.generation,
             requested_at=self.requested_at,
@@ -323,6 +329,7 @@ class Scene:
         )
         return ImageSeen(
             spec=spec,
+            verdicts=self.answers,
             tag=TagSeen(digest=self.tag, problem=self.tag_problem, due=self.now + 5 * MINUTE),
             lineages={
                 one: found if isinstance(found, Problem) else lineage(one, found, self.base or B2)

@@ -24,14 +24,16 @@ from basetracker.core.builds import (
     run_token,
     wait_after,
 )
+from basetracker.core.case import Case
 from basetracker.core.gating import lineage_gate, passes, pends
 from basetracker.core.history import sentence, workload_name
 from basetracker.core.observed import BuildSeen, Delivered, TargetSeen
 from basetracker.core.planner import decide
 from basetracker.core.rollout import is_complete, previous_digest, was_delivered
-from basetracker.core.rules import RULES, Case
-from basetracker.core.situation import remembered_digest, situation_of
+from basetracker.core.rules import RULES
+from basetracker.core.situation import situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
+from basetracker.core.validation import remembered_digest
 from basetracker.oci.lineage import Claim, ClaimSource, Verdict
 from basetracker.oci.refs import parse_image
 
@@ -312,7 +314,13 @@ class TestGates:
 
 RUNS = {HistoryEvent.BUILD_STARTED: ("", "cf1"), HistoryEvent.BUILD_ADOPTED: ("", "cf1")}
 FROM_RUN = {HistoryEvent.BUILD_SUCCEEDED: ("cf1", str(NEW))}
-PLAIN = {HistoryEvent.BUILD_FAILED, HistoryEvent.REJECTED, HistoryEvent.STUCK, HistoryEvent.OVERRIDDEN}
+PLAIN = {
+    HistoryEvent.BUILD_FAILED,
+    HistoryEvent.REJECTED,
+    HistoryEvent.FAILS_SINCE,
+    HistoryEvent.STUCK,
+    HistoryEvent.OVERRIDDEN,
+}
 
 
 @pytest.mark.parametrize("event", HistoryEvent)

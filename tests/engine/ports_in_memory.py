@@ -16,17 +16,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from basetracker.api.gates import GateKind
 from basetracker.api.status import Status
 from basetracker.api.tracker import AcrTask, Key, Tracker, parse_tracker
 from basetracker.core.actions import Deliver
 from basetracker.core.observed import Run, TaskFacts, TaskRef, Workload
+from basetracker.engine.desk import Desk
 from basetracker.engine.poller import Poller
 from basetracker.engine.reconcile import Reconciler
 from basetracker.engine.world import World as EngineWorld
 from basetracker.errors import BasetrackerError, ConflictError, MissingError
 from basetracker.oci.lineage import Image
 from basetracker.oci.refs import Digest, ImageRef
-from basetracker.ports import BuildRequest, Credential, ObjectRef
+from basetracker.ports import BuildRequest, Credential, JudgesImages, ObjectRef
 from basetracker.telemetry import Metrics
 
 from ..core.stories.world import ARM, START, World
@@ -270,17 +272,21 @@ class House:
         self.lead = LeadInMemory()
         self.wakes: dict[Key, datetime] = {}
         self.crashes = 0
+        self.gates: dict[GateKind, JudgesImages] = {}
         self.restart()
 
     def restart(self) -> None:
         self.metrics = Metrics()
         self.registry = RegistryInMemory(self.world, self.faults)
         self.poller = Poller(self.registry, self.clock, self.metrics, rng=random.Random(7))
+        credentials = CredentialsInMemory(self.faults)
+        self.desk = Desk(self.gates, credentials, self.clock, self.metrics, poke=self.poke, may=self.lead.is_held)
         self.engine = EngineWorld(
             trackers=self.trackers,
             registry=self.registry,
             poller=self.poller,
-            credentials=CredentialsInMemory(self.faults),
+            desk=self.desk,
+            credentials=credentials,
             builder=self.builder,
             allow_list=AllowListInMemory(self.world, self.faults),
             workloads=WorkloadsInMemory(self.world, self.faults),
@@ -305,6 +311,8 @@ class House:
         """One turn, asked for again when it says so."""
         self.wakes.pop(key, None)
         wake = await self.reconciler.turn(key)
+        if self.gates:
+            await quiet()  # what the desk has begun ends before anything else happens
         if wake is not None:
             self.wakes[key] = min(wake, self.wakes.get(key, wake))
         return wake

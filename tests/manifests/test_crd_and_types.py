@@ -53,7 +53,8 @@ def test_the_spec_is_that_of_the_types() -> None:
         ours[path] = replace(field, bounds=bounds)
     # An object default is filled from the defaults below it.
     assert ours.pop("rollout").default == {"mode": "Apply", "maxConcurrent": 1, "progressDeadline": "10m"}
-    assert theirs.pop("rollout") == Field(type="object", required=False)
+    assert ours.pop("rescan").default == {"interval": "24h"}
+    assert theirs.pop("rollout") == theirs.pop("rescan") == Field(type="object", required=False)
     assert theirs == ours
 
 
@@ -71,7 +72,7 @@ def test_defaults_filled_by_the_server_are_those_of_the_types() -> None:
     bare = tracker(
         (("base",), {"image": "contoso.azurecr.io/base/python:3.12"}),
         (("downstream",), [{"name": "a", "image": "b:1", "build": {"acrTask": {"name": "build-a"}}}]),
-        *(((key,), REMOVED) for key in ("gates", "rollout", "suspend")),
+        *(((key,), REMOVED) for key in ("gates", "rollout", "rescan", "suspend")),
     )
     unfilled = Spec.model_validate(bare["spec"])
     apply_defaults(object_schema(), bare)
@@ -79,6 +80,7 @@ def test_defaults_filled_by_the_server_are_those_of_the_types() -> None:
     assert bare["spec"]["downstream"][0]["build"]["timeout"] == "1h"
     assert bare["spec"]["gates"] == [{"lineage": {"accept": "Proven"}}]
     assert bare["spec"]["rollout"] == {"mode": "Apply", "maxConcurrent": 1, "progressDeadline": "10m"}
+    assert bare["spec"]["rescan"] == {"interval": "24h"}
     assert bare["spec"]["suspend"] is False
     assert Spec.model_validate(bare["spec"]) == unfilled
     assert unfilled.gates == (Gate.model_validate({"lineage": {}}),)

@@ -115,6 +115,9 @@ class Reason(StrEnum):
     RESULT_AWAITED = "ResultAwaited"
     """The run has succeeded, and a gate has no answer about its result yet, mostly since the registry can't be read
     now."""
+    GATE_PENDING = "GatePending"
+    """A digest contains the base, and a gate has no answer about it yet. Freed by that answer; the message says what it
+    waits for."""
     # RollingOut
     DELIVERY_WAITING = "DeliveryWaiting"
     """The digest is validated, and `rollout.maxConcurrent` workloads are rolling out, or one is stuck. Freed when they
@@ -127,6 +130,11 @@ class Reason(StrEnum):
     LINEAGE_NOT_PROVEN = "LineageNotProven"
     """The run has succeeded, and its image isn't proven to contain the base. It isn't delivered and isn't built again.
     Freed by an image that passes."""
+    GATE_FAILED = "GateFailed"
+    """A digest contains the base and fails a gate. It isn't delivered, or not any further. Freed by an image that
+    passes, or by what the gate lets pass."""
+    GATE_UNUSABLE = "GateUnusable"
+    """A gate can't answer before somebody mends what it needs; the message says what that is."""
     NO_OUTPUT = "NoOutputImage"
     """The run has succeeded and reports no image of this name, and the tag holds none that is proven. Freed by a task
     that pushes the tag, or by the right `downstream.image`."""
@@ -182,6 +190,8 @@ class ConditionType(StrEnum):
     """Abnormal-true: the operator works on it, or waits for something that comes by itself."""
     STALLED = "Stalled"
     """Abnormal-true: a person has to act."""
+    RUNNING_FAILS = "RunningImageFails"
+    """Abnormal-true: an image that was validated and delivered fails one of its gates by now."""
     TRIGGER_ENABLED = "TaskTriggerEnabled"
     """Abnormal-true: a task that this tracker drives has ACR's own base image trigger switched on."""
 
@@ -243,6 +253,8 @@ class HistoryEvent(StrEnum):
     """A digest passed every gate for a base."""
     REJECTED = "Rejected"
     """What a run made did not pass; it is not delivered."""
+    FAILS_SINCE = "RunningImageFails"
+    """A digest that was validated fails one of its gates by now."""
     DELIVERED = "Delivered"
     """A workload was given the validated digest."""
     HEALTHY = "Healthy"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from basetracker.api.names import ConditionType, State
-from basetracker.api.status import Condition, Summary
+from basetracker.api.names import ConditionType, Reason, State
+from basetracker.api.status import Condition, GateStatus, Summary
 from basetracker.api.tracker import Mode, Tracker
 from basetracker.core.actions import Step
 from basetracker.core.observed import ImageSeen
@@ -22,9 +22,16 @@ def summary_of(steps: Sequence[Step]) -> Summary:
 
 
 def conditions_of(
-    tracker: Tracker, seen: Sequence[ImageSeen], steps: Sequence[Step], now: datetime
+    tracker: Tracker,
+    seen: Sequence[ImageSeen],
+    steps: Sequence[Step],
+    failing: Mapping[str, GateStatus],
+    now: datetime,
 ) -> tuple[Condition, ...]:
-    """Ready always; Reconciling and Stalled while they hold; a task's own trigger where it is switched on."""
+    """Ready always; Reconciling and Stalled while they hold; a task's own trigger where it is switched on.
+
+    `failing` is, by the name of the image, the gate that its validated digest fails by now.
+    """
     found = [_ready(tracker, seen, steps)]
     is_plan = tracker.spec is not None and tracker.spec.rollout.mode is Mode.PLAN
     if tracker.spec is None:
@@ -35,6 +42,9 @@ def conditions_of(
         found.append((ConditionType.STALLED, "True", *_told(seen, steps, _stalled)))
     elif any(step.state not in _IN_ORDER for step in steps):
         found.append((ConditionType.RECONCILING, "True", *_told(seen, steps, _moving)))
+    if failing:
+        told = "; ".join(f"{name}: gate {gate.name}: {gate.message}" for name, gate in failing.items())
+        found.append((ConditionType.RUNNING_FAILS, "True", str(Reason.GATE_FAILED), told))
     message = _triggers(tracker, seen)
     if message:
         found.append((ConditionType.TRIGGER_ENABLED, "True", "BaseImageTriggerEnabled", message))

@@ -1,17 +1,22 @@
 """Gates: what the core makes of their answers. No answer is never a pass. Pure.
 
-The one gate of today is lineage; it is decided from what was seen, so its verdict needs no call.
+Lineage is decided from what was seen, so its verdict needs no call; all other gates are asked by the engine.
 """
 
 from __future__ import annotations
 
-from basetracker.api.gates import Accept
+from typing import Final
+
+from basetracker.api.gates import Accept, GateKind
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import GateStatus
 from basetracker.core.observed import Problem, ProblemKind
 from basetracker.oci.lineage import Lineage, Verdict
+from basetracker.oci.refs import Digest
 
-LINEAGE = "lineage"
+LINEAGE = str(GateKind.LINEAGE)
+NOT_ASKED: Final = "NotAsked"
+_UNUSABLE: Final = frozenset({str(ProblemKind.INVALID), str(ProblemKind.MISSING), str(ProblemKind.DENIED)})
 
 
 def lineage_gate(found: Lineage | Problem | None, accept: Accept) -> GateStatus:
@@ -42,6 +47,21 @@ def is_down(found: Lineage | Problem | None) -> bool:
 def passes(gates: tuple[GateStatus, ...]) -> bool:
     """Whether every gate has passed; none at all is no pass."""
     return bool(gates) and all(gate.verdict is GateVerdict.PASS for gate in gates)
+
+
+def fails(gates: tuple[GateStatus, ...]) -> bool:
+    """Whether a gate has failed."""
+    return any(gate.verdict is GateVerdict.FAIL for gate in gates)
+
+
+def not_asked(name: str, digest: Digest, why: str) -> GateStatus:
+    """The answer of a gate that has not been asked about the digest."""
+    return GateStatus(name=name, verdict=GateVerdict.PENDING, reason=NOT_ASKED, message=why, digest=digest)
+
+
+def waits_for_person(gate: GateStatus) -> bool:
+    """Whether the gate can't answer before somebody mends what it needs."""
+    return gate.verdict is GateVerdict.PENDING and gate.reason in _UNUSABLE
 
 
 def pends(gates: tuple[GateStatus, ...]) -> bool:

@@ -6,11 +6,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import assert_never
 
-from basetracker.api.names import BuildState, HistoryEvent, Reason, WorkloadState
+from basetracker.api.names import BuildState, GateVerdict, HistoryEvent, Reason, WorkloadState
 from basetracker.api.status import DownstreamStatus, HistoryEntry, Status, WorkloadStatus
 from basetracker.core.actions import Deliver, Outcome
 
-WARNINGS = frozenset({HistoryEvent.BUILD_FAILED, HistoryEvent.REJECTED, HistoryEvent.STUCK, HistoryEvent.OVERRIDDEN})
+WARNINGS = frozenset(
+    {
+        HistoryEvent.BUILD_FAILED,
+        HistoryEvent.REJECTED,
+        HistoryEvent.FAILS_SINCE,
+        HistoryEvent.STUCK,
+        HistoryEvent.OVERRIDDEN,
+    }
+)
 ON_WORKLOAD = frozenset({HistoryEvent.DELIVERED, HistoryEvent.HEALTHY, HistoryEvent.STUCK, HistoryEvent.OVERRIDDEN})
 
 
@@ -55,7 +63,13 @@ def sentence(entry: HistoryEntry) -> str:
             return f"{what}{entry.reason} is healthy with {new}"
         case HistoryEvent.TAG_MOVED:
             return f"{what}the tag moved from {old} to {new}; {entry.reason}"
-        case HistoryEvent.BUILD_FAILED | HistoryEvent.REJECTED | HistoryEvent.STUCK | HistoryEvent.OVERRIDDEN:
+        case (
+            HistoryEvent.BUILD_FAILED
+            | HistoryEvent.REJECTED
+            | HistoryEvent.FAILS_SINCE
+            | HistoryEvent.STUCK
+            | HistoryEvent.OVERRIDDEN
+        ):
             return f"{what}{entry.reason}"
         case _:
             assert_never(event)
@@ -78,6 +92,14 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     was = before.reason if before else None
     if after.reason is Reason.LINEAGE_NOT_PROVEN and was is not after.reason:
         yield _entry(after, HistoryEvent.REJECTED, now, "", _digest_of_build(after), after.message)
+    if after.reason is Reason.GATE_FAILED and was is not after.reason and not _failing_since(after):
+        failed = next((str(gate.digest) for gate in after.gates if gate.verdict is GateVerdict.FAIL), "")
+        yield _entry(after, HistoryEvent.REJECTED, now, "", failed, after.message)
+    for name, message in _failing_since(after).items():
+        if before is None or name not in _failing_since(before):
+            digest = str(after.validated.digest) if after.validated else ""
+            told = f"{_short(digest)} was validated and fails gate {name} by now: {message}"
+            yield _entry(after, HistoryEvent.FAILS_SINCE, now, "", digest, told)
     if after.reason is Reason.OVERRIDDEN and was is not after.reason:
         yield _entry(after, HistoryEvent.OVERRIDDEN, now, "", str(new.digest) if new else "", after.message)
     if before is not None and before.latest and after.latest and old == new and new is not None:
@@ -88,6 +110,18 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
                 after, HistoryEvent.TAG_MOVED, now, str(before.latest.digest), str(after.latest.digest), reason
             )
     yield from _workload_entries(before, after, now)
+
+
+def _failing_since(item: DownstreamStatus) -> dict[str, str]:
+    """The gates that the validated digest has passed and fails by now, with what they say."""
+    if item.validated is None:
+        return {}
+    passed = {gate.name for gate in item.validated.gates}
+    return {
+        gate.name: gate.message
+        for gate in item.gates
+        if gate.verdict is GateVerdict.FAIL and gate.digest == item.validated.digest and gate.name in passed
+    }
 
 
 def _build_entries(before: DownstreamStatus | None, after: DownstreamStatus, now: datetime) -> Iterable[HistoryEntry]:

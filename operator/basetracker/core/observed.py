@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from basetracker.api.names import BuildState
+from basetracker.api.status import GateStatus
 from basetracker.api.tracker import DeployTarget, Downstream, Key, Tracker
 from basetracker.oci.lineage import Lineage
 from basetracker.oci.refs import Digest, ImageRef
@@ -175,6 +176,10 @@ class ImageSeen:
     tag: TagSeen
     lineages: Mapping[Digest, Lineage | Problem] = field(default_factory=dict)
     """How each digest that matters here (tag, build result, validated, containers) relates to the base."""
+    verdicts: Mapping[Digest, tuple[GateStatus, ...]] = field(default_factory=dict)
+    """What the gates besides lineage say of each digest that they were asked about."""
+    gates_due: datetime | None = None
+    """When a gate is to be asked again, even though nothing calls."""
     build: BuildSeen = field(default_factory=BuildSeen)
     targets: tuple[TargetSeen, ...] = ()
 

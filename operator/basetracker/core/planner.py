@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from basetracker.api.names import Reason, State, WorkloadState
 from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
+from basetracker.core.case import Case
 from basetracker.core.observed import Observed
-from basetracker.core.rules import Case, next_step
+from basetracker.core.rules import next_step
 from basetracker.core.situation import Situation, situation_of
 
 LONG = timedelta(days=1)
@@ -78,5 +79,6 @@ def _wake(observed: Observed, steps: tuple[Step, ...], spec: Spec) -> datetime:
     if spec.suspend:
         return observed.now + LONG
     dues = [observed.base.due, *(seen.tag.due for seen in observed.images)]
+    dues += [seen.gates_due for seen in observed.images if seen.gates_due is not None]
     wakes = [step.wake for step in steps if step.wake is not None]
     return max(min([*dues, *wakes]), observed.now)

@@ -6,31 +6,25 @@ step into a waiting one, so that every image always has a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, assert_never
 
-from basetracker.api.names import BuildState, GateVerdict, Reason, State
+from basetracker.api.names import Reason, State
 from basetracker.api.status import BuildStatus
-from basetracker.api.tracker import Mode, Spec
+from basetracker.api.tracker import Mode
 from basetracker.core.actions import CancelRun, StartBuild, Step
 from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, live_run, progress, setback
+from basetracker.core.case import Case, Rule
 from basetracker.core.deliveries import delivery_step
-from basetracker.core.gating import is_down, pends
-from basetracker.core.observed import Observed, Problem, ProblemKind, TagSeen
-from basetracker.core.situation import Situation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What a rule reads: the image's situation in the world of its tracker."""
-
-    situation: Situation
-    observed: Observed
-    spec: Spec
-
-
-Rule = Callable[[Case], Step | None]
+from basetracker.core.gate_rules import (
+    fails_since,
+    gate_fails,
+    gate_pends,
+    gate_unusable,
+    result_rejected,
+    result_unread,
+    result_without_output,
+)
+from basetracker.core.observed import Problem, ProblemKind, TagSeen
 
 
 def suspended(case: Case) -> Step | None:
@@ -102,46 +96,6 @@ def build_live(case: Case) -> Step | None:
     return Step(
         state=State.BUILDING, reason=reason, message=message, wake=case.observed.now + case.observed.run_interval
     )
-
-
-def result_without_output(case: Case) -> Step | None:
-    record = case.situation.build_for_base
-    if (
-        case.situation.is_fresh
-        or record is None
-        or record.state is not BuildState.SUCCEEDED
-        or record.digest is not None
-        or is_down(case.situation.latest)
-    ):
-        return None
-    message = (
-        f"run {record.run_id} succeeded but reports no image {case.situation.seen.spec.image}, and the tag has no proven "
-        "digest; let the task push this tag, or mend spec.downstream.image"
-    )
-    return Step(state=State.BLOCKED, reason=Reason.NO_OUTPUT, message=message)
-
-
-def result_unread(case: Case) -> Step | None:
-    record = _succeeded_record(case)
-    if record is None or not pends(case.situation.gates):
-        return None
-    message = f"the result of run {record.run_id} is being validated: {case.situation.gates[0].message}"
-    wake = case.observed.now + case.observed.run_interval
-    return Step(state=State.VALIDATING, reason=Reason.RESULT_AWAITED, message=message, wake=wake)
-
-
-def result_rejected(case: Case) -> Step | None:
-    record = _succeeded_record(case)
-    if record is None:
-        return None
-    gate = next((item for item in case.situation.gates if item.verdict is GateVerdict.FAIL), None)
-    if gate is None or record.digest is None:
-        return None
-    message = (
-        f"run {record.run_id} made {record.digest.short}, which isn't proven to contain the base: {gate.message}; it is "
-        "not delivered. Let the task build FROM the base (build argument), then run the task or push the image"
-    )
-    return Step(state=State.BLOCKED, reason=Reason.LINEAGE_NOT_PROVEN, message=message)
 
 
 def lineage_unread(case: Case) -> Step | None:
@@ -280,6 +234,9 @@ RULES: Final[tuple[Rule, ...]] = (
     result_without_output,  # a run that made nothing is not repeated
     result_unread,  # a verdict that isn't there yet is waited for
     result_rejected,  # a result that fails its gates is never delivered, and not built again
+    gate_fails,  # what contains the base and fails another gate is never delivered, and not built again
+    gate_unusable,  # a gate that a person has to mend first
+    gate_pends,  # a gate that has no answer yet is waited for
     lineage_unread,  # not knowing is no reason to build
     nothing_builds,  # stale, and nobody here may build it
     attempts_used_up,  # enough is enough
@@ -287,6 +244,7 @@ RULES: Final[tuple[Rule, ...]] = (
     task_unusable,  # the task is missing, disabled, out of reach or not allowed
     foreign_run,  # somebody else's run of this task goes first
     build_due,  # stale: build
+    fails_since,  # validated, but it fails a gate by now: it goes no further
     deliveries,  # validated for this base: bring it to the workloads
     current,  # nothing to do
 )
@@ -342,13 +300,6 @@ def _builder_problem(case: Case, problem: Problem) -> Step:
 def _failed_record(case: Case) -> BuildStatus | None:
     record = case.situation.build_for_base
     return record if not case.situation.is_fresh and record is not None and record.state.is_failure else None
-
-
-def _succeeded_record(case: Case) -> BuildStatus | None:
-    record = case.situation.build_for_base
-    if case.situation.is_fresh or record is None or record.state is not BuildState.SUCCEEDED:
-        return None
-    return record
 
 
 def _start_action(case: Case) -> StartBuild | None:

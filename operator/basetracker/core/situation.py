@@ -1,7 +1,7 @@
 """One image's situation: what follows from what was seen, before any rule decides what to do.
 
-Owns the derivation of the build record, the candidate and its gates, the validated digest, the rows of the workloads
-and the age of staleness. The rules read it, the status is written from it. Pure.
+Owns the derivation of the build record, the rows of the workloads and the age of staleness; which digest counts is
+`validation.py`'s. The rules read it, the status is written from it. Pure.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from basetracker.api.names import BuildState, HistoryEvent, State
+from basetracker.api.names import BuildState, GateVerdict, State
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
-from basetracker.api.tracker import Spec, Tracker
+from basetracker.api.tracker import Spec
 from basetracker.core.builds import followed
-from basetracker.core.gating import is_down, lineage_gate, passes
 from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
+from basetracker.core.validation import digests_to_ask, is_respecified, validation_of
 from basetracker.oci.lineage import Lineage, Verdict
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -32,6 +32,8 @@ class Situation:
     candidate: Digest | None
     gates: tuple[GateStatus, ...]
     validated: Validated | None
+    fresh: Validated | None
+    """What may be delivered: validated for the current base, by every gate that the tracker names."""
     rows: tuple[Row, ...]
 
     @property
@@ -42,7 +44,14 @@ class Situation:
     @property
     def is_fresh(self) -> bool:
         """Whether a digest is validated for the current base."""
-        return self.base is not None and self.validated is not None and self.validated.base_digest == self.base.digest
+        return self.fresh is not None
+
+    @property
+    def fails_since(self) -> GateStatus | None:
+        """The gate that the validated digest fails by now, although it has passed before."""
+        if not self.is_fresh:
+            return None
+        return next((gate for gate in self.gates if gate.verdict is GateVerdict.FAIL), None)
 
     @property
     def build_for_base(self) -> BuildStatus | None:
@@ -58,18 +67,25 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
     before = tracker.status.of(seen.spec.name)
     base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
     build = _build(seen, before, base, observed, spec)
-    candidate, gates, validated = _validation(seen, before, base, build, observed, spec)
-    fresh = validated if base is not None and validated and validated.base_digest == base.digest else None
+    found = validation_of(seen, before, base, build, observed, spec)
     return Situation(
         seen=seen,
         before=before,
         base=base,
         build=build,
-        candidate=candidate,
-        gates=gates,
-        validated=validated,
-        rows=rows_of(seen, before, base, fresh, observed, spec),
+        candidate=found.candidate,
+        gates=found.gates,
+        validated=found.validated,
+        fresh=found.fresh,
+        rows=rows_of(seen, before, base, found.fresh, observed, spec),
     )
+
+
+def asked_about(seen: ImageSeen, observed: Observed, spec: Spec) -> tuple[Digest, ...]:
+    """The digests that the gates besides lineage may have to be asked about, best first."""
+    before = observed.tracker.status.of(seen.spec.name)
+    base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
+    return digests_to_ask(seen, before, base, _build(seen, before, base, observed, spec), observed, spec)
 
 
 def is_asked_again(observed: Observed) -> bool:
@@ -79,11 +95,6 @@ def is_asked_again(observed: Observed) -> bool:
     """
     tracker = observed.tracker
     return tracker.requested_at != tracker.status.last_handled.requested_at or is_respecified(tracker)
-
-
-def is_respecified(tracker: Tracker) -> bool:
-    """Whether the status was written for another spec."""
-    return tracker.generation != tracker.status.observed_generation
 
 
 def _build(
@@ -116,77 +127,6 @@ def _without_output(record: BuildStatus, seen: ImageSeen, base: ImageRef | None)
     if is_current and isinstance(found, Lineage) and found.verdict is Verdict.PROVEN:
         return record.model_copy(update={"digest": digest})
     return record
-
-
-def _validation(
-    seen: ImageSeen,
-    before: DownstreamStatus | None,
-    base: ImageRef | None,
-    build: BuildStatus | None,
-    observed: Observed,
-    spec: Spec,
-) -> tuple[Digest | None, tuple[GateStatus, ...], Validated | None]:
-    """The digest that the gates were asked about, their answers, and what is validated after them."""
-    kept = before.validated if before else None
-    if base is None or base.digest is None:
-        return None, before.gates if before else (), kept
-    fresh = kept if kept is not None and kept.base_digest == base.digest else None
-    others = _choices(seen, build, base.digest, observed)
-    choices = list(dict.fromkeys([fresh.digest, *others] if fresh is not None else others))
-    answers = {digest: _answers(seen, before, digest, base.digest, observed, spec) for digest in choices}
-    for digest, gates in answers.items():
-        if passes(gates):
-            if fresh is not None and fresh.digest == digest:
-                return digest, gates, fresh
-            return digest, gates, Validated(digest=digest, base_digest=base.digest, at=observed.now)
-    if others:
-        return others[0], answers[others[0]], kept if fresh is None else None
-    if fresh is not None:
-        return None, (), None
-    return None, before.gates if before else (), kept
-
-
-def _choices(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:
-    """The digests that could be validated for this base besides the one that is, best first."""
-    choices: list[Digest] = []
-    if build is not None and build.base_digest == base and build.digest is not None:
-        choices.append(build.digest)
-    remembered = remembered_digest(observed, seen.spec.name, base)
-    if remembered is not None:
-        choices.append(remembered)
-    if seen.tag.digest is not None and not _is_tag_open(build, base):
-        choices.append(seen.tag.digest)
-    return choices
-
-
-def _is_tag_open(build: BuildStatus | None, base: Digest) -> bool:
-    """Whether what the tag points to says nothing: a run goes on, or one for this base has made nothing."""
-    if build is None:
-        return False
-    is_empty = build.state is BuildState.SUCCEEDED and build.base_digest == base and build.digest is None
-    return build.state.is_live or is_empty
-
-
-def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Digest | None:
-    """What was validated for this base before the base moved away from it and back."""
-    for entry in observed.tracker.status.history:
-        if entry.event is HistoryEvent.VALIDATED and entry.downstream == downstream and entry.reason == str(base):
-            return Digest(entry.to)
-    return None
-
-
-def _answers(
-    seen: ImageSeen, before: DownstreamStatus | None, digest: Digest, base: Digest, observed: Observed, spec: Spec
-) -> tuple[GateStatus, ...]:
-    """The gates' answers about the digest; what passed before stays passed while the registry can't be asked."""
-    found = seen.lineages.get(digest)
-    kept = before.validated if before else None
-    is_kept = kept is not None and kept.digest == digest and kept.base_digest == base
-    # With another spec it may be another image of the same name: its digest has to be seen there first.
-    unreadable = found is None or (is_down(found) and not is_respecified(observed.tracker))
-    if before is not None and is_kept and unreadable and passes(before.gates):
-        return before.gates
-    return (lineage_gate(found, spec.accept),)
 
 
 def stale_since(situation: Situation, state: State, now: datetime) -> datetime | None:

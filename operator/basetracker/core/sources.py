@@ -55,6 +55,21 @@ def claims_about(
     return tuple(claims)
 
 
+def running_beside(
+    digest: Digest, item: Downstream, before: DownstreamStatus | None, targets: Iterable[TargetSeen]
+) -> tuple[Digest, ...]:
+    """What the chosen containers run instead of this digest; where all run it, what they ran before it."""
+    found: list[Digest] = []
+    for seen in targets:
+        if seen.workload is None:
+            continue
+        images = [image_of(one) for one in chosen_containers(item, seen.target, seen.workload)]
+        found += [image.digest for image in images if image is not None and image.digest not in {None, digest}]
+    if not found and before is not None:
+        found = [row.previous_digest for row in before.workloads if row.digest == digest and row.previous_digest]
+    return tuple(sorted(set(found) - {digest}))
+
+
 def digests_of_interest(
     item: Downstream,
     before: DownstreamStatus | None,

@@ -14,6 +14,7 @@ from basetracker.api.status import (
     BaseStatus,
     BuildStatus,
     DownstreamStatus,
+    GateStatus,
     HistoryEntry,
     LastHandled,
     Latest,
@@ -27,7 +28,8 @@ from basetracker.core.history import entries_between
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision
 from basetracker.core.rollout import Row, image_of
-from basetracker.core.situation import Situation, is_respecified, stale_since
+from basetracker.core.situation import Situation, stale_since
+from basetracker.core.validation import is_respecified
 from basetracker.oci.lineage import Lineage
 
 
@@ -50,7 +52,7 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     steps = [step for step, _ in told]
     after = Status(
         observed_generation=tracker.generation,
-        conditions=conditions_of(tracker, observed.images, steps, observed.now),
+        conditions=conditions_of(tracker, observed.images, steps, failing_since(decision), observed.now),
         base=_base(observed),
         summary=summary_of(steps),
         downstream=tuple(item for _, item in told) if tracker.spec is not None else before.downstream,
@@ -60,6 +62,11 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     happened = entries_between(before, after, outcomes, observed.now)
     history = (*reversed(happened), *before.history)[:HISTORY_LIMIT]
     return Folded(status=after.model_copy(update={"history": history}), happened=happened)
+
+
+def failing_since(decision: Decision) -> dict[str, GateStatus]:
+    """By the name of the image, the gate that its validated digest fails by now."""
+    return {item.seen.spec.name: gate for item in decision.situations if (gate := item.fails_since) is not None}
 
 
 def with_intents(observed: Observed, decision: Decision, actions: Iterable[StartBuild]) -> Status:

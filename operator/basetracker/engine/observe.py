@@ -16,6 +16,7 @@ from basetracker.api.names import BuildState
 from basetracker.api.status import BuildStatus, DownstreamStatus
 from basetracker.api.tracker import Build, DeployTarget, Downstream, SecretRef, Spec, Tracker
 from basetracker.core.builds import SKEW
+from basetracker.core.case import Case
 from basetracker.core.observed import (
     BuildSeen,
     ImageSeen,
@@ -27,9 +28,11 @@ from basetracker.core.observed import (
 )
 from basetracker.core.planner import LONG
 from basetracker.core.relations import circle_of, parent_of
-from basetracker.core.rules import Case, needs_builder
-from basetracker.core.situation import is_respecified, remembered_digest, situation_of
+from basetracker.core.rules import needs_builder
+from basetracker.core.situation import situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
+from basetracker.core.validation import is_respecified, remembered_digest
+from basetracker.engine.asking import with_verdicts
 from basetracker.engine.problems import problem_of
 from basetracker.engine.world import World
 from basetracker.errors import BasetrackerError
@@ -172,6 +175,7 @@ async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
     build = await _with_facts(world, item, build, FACTS_MAX_AGE)
     seen = ImageSeen(spec=item, tag=tag, build=build, targets=targets)
     seen = replace(seen, lineages=await _lineages(reader, seen, before))
+    seen = with_verdicts(world.desk, seen, reader.observed, spec)
     observed = reader.observed
     case = Case(situation=situation_of(seen, observed, spec), observed=observed, spec=spec)
     if item.build is not None and needs_builder(case):

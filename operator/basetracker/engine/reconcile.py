@@ -14,7 +14,7 @@ from basetracker.core.history import ON_WORKLOAD, WARNINGS, sentence, workload_n
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision, decide
 from basetracker.core.relations import children_of
-from basetracker.core.status import fold, with_intents
+from basetracker.core.status import failing_since, fold, with_intents
 from basetracker.engine.act import Actor, NotLeadingError
 from basetracker.engine.observe import observe
 from basetracker.engine.starts import Starter
@@ -67,7 +67,7 @@ class Reconciler:
         if folded.status.document() != tracker.status.document() and await self._write(tracker, folded.status):
             await self._tell(tracker, decision, folded.happened)
             self._poke_children(observed.tracker, folded.status)
-        self._measure(tracker, folded.status)
+        self._measure(tracker, folded.status, decision)
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 
     async def _intend(self, observed: Observed, decision: Decision, starts: Sequence[StartBuild]) -> Tracker:
@@ -139,9 +139,10 @@ class Reconciler:
         waits = [SOON if item.temporary else RETRY for item in outcomes if item.error]
         return self._world.clock.now() + min(waits) if waits else None
 
-    def _measure(self, tracker: Tracker, status: Status) -> None:
+    def _measure(self, tracker: Tracker, status: Status, decision: Decision) -> None:
         images = {
             item.name: (str(item.state), item.stale_since.timestamp() if item.stale_since else None)
             for item in status.downstream
         }
-        self._world.metrics.trackers.show(tracker.key.namespace, tracker.key.name, images)
+        failing = {name: gate.name for name, gate in failing_since(decision).items()}
+        self._world.metrics.trackers.show(tracker.key.namespace, tracker.key.name, images, failing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from basetracker.engine.desk import Desk
 from basetracker.engine.poller import Poller
 from basetracker.ports import (
     AllowList,
@@ -27,6 +28,7 @@ class World:
     trackers: Trackers
     registry: Registry
     poller: Poller
+    desk: Desk
     credentials: Credentials
     builder: Builder
     allow_list: AllowList

@@ -18,14 +18,16 @@ from basetracker.api.status import HistoryEntry, Status
 from basetracker.api.tracker import Downstream, Key, Spec, Tracker, parse_tracker
 from basetracker.core.actions import Action, CancelRun, Deliver, Outcome, StartBuild
 from basetracker.core.builds import BUSY_WAIT, MAX_ATTEMPTS, REFUSED_WAIT, SKEW, existing_run, live_run
+from basetracker.core.case import Case
 from basetracker.core.history import sentence
 from basetracker.core.observed import BuildSeen, ImageSeen, Observed, Problem, ProblemKind, TagSeen, TargetSeen, TaskRef
 from basetracker.core.planner import LONG, decide
 from basetracker.core.relations import children_of, circle_of, parent_of
-from basetracker.core.rules import Case, needs_builder
-from basetracker.core.situation import is_respecified, remembered_digest, situation_of
+from basetracker.core.rules import needs_builder
+from basetracker.core.situation import situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
 from basetracker.core.status import fold, with_intents
+from basetracker.core.validation import is_respecified, remembered_digest
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, UnavailableError, UnknownOutcomeError
 from basetracker.oci.lineage import Lineage, judge
 from basetracker.oci.refs import Digest, ImageRef

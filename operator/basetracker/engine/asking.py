@@ -1,0 +1,89 @@
+"""Asking the gates about an image: which digests, in which order, and what is known of them already.
+
+Owns the questions; the desk owns when each is really asked. A failure ends the questions about a digest, and a digest that
+may still pass keeps the next one from being asked about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from basetracker.api.gates import NamedGate
+from basetracker.api.status import DownstreamStatus, GateStatus
+from basetracker.api.tracker import Mode, Spec
+from basetracker.core.gating import fails, not_asked
+from basetracker.core.observed import ImageSeen, Observed
+from basetracker.core.rescan import Slot, slot_of
+from basetracker.core.situation import asked_about
+from basetracker.core.sources import running_beside
+from basetracker.core.validation import is_respecified, known_answers
+from basetracker.engine.desk import Desk
+from basetracker.oci.refs import Digest
+from basetracker.ports import Question
+
+
+def with_verdicts(desk: Desk, seen: ImageSeen, observed: Observed, spec: Spec) -> ImageSeen:
+    """The image with what the gates besides lineage say of its digests by now."""
+    digests = asked_about(seen, observed, spec)
+    if not digests:
+        return seen
+    tracker = observed.tracker
+    slot = slot_of(f"{tracker.key}/{seen.spec.name}", spec.rescan.interval, observed.now)
+    asker = _Asker(desk, seen, observed, spec, slot)
+    verdicts: dict[Digest, tuple[GateStatus, ...]] = {}
+    for digest in digests:
+        verdicts[digest] = asker.verdicts(digest)
+        if not fails(verdicts[digest]):
+            break
+    return replace(seen, verdicts=verdicts, gates_due=min([*asker.dues, slot.end]))
+
+
+class _Asker:
+    """The questions about one image in one turn; `dues` is when some have to be asked again."""
+
+    def __init__(self, desk: Desk, seen: ImageSeen, observed: Observed, spec: Spec, slot: Slot) -> None:
+        self.dues: list[datetime] = []
+        self._desk = desk
+        self._seen = seen
+        self._observed = observed
+        self._spec = spec
+        self._before: DownstreamStatus | None = observed.tracker.status.of(seen.spec.name)
+        is_asked = observed.tracker.requested_at != observed.tracker.status.last_handled.requested_at
+        self._since = observed.now if is_asked else slot.begin
+
+    def verdicts(self, digest: Digest) -> tuple[GateStatus, ...]:
+        """Every gate's answer about the digest; after a failure no further gate is asked."""
+        # What was said under another spec may have been the answer to another question.
+        known = {} if is_respecified(self._observed.tracker) else known_answers(self._before, digest)
+        answers: list[GateStatus] = []
+        failed = ""
+        for named in self._spec.asked_gates:
+            if failed:
+                answers.append(not_asked(named.name, digest, f"gate {failed} comes first"))
+                continue
+            answers.append(self._verdict(named, digest, known.get(named.name)))
+            failed = named.name if fails(tuple(answers)) else ""
+        return tuple(answers)
+
+    def _verdict(self, named: NamedGate, digest: Digest, known: GateStatus | None) -> GateStatus:
+        if self._spec.rollout.mode is Mode.PLAN and named.kind.acts:
+            return not_asked(named.name, digest, "it would change the cluster (mode Plan)")
+        item = self._seen.spec
+        running = running_beside(digest, item, self._before, self._seen.targets)
+        question = Question(
+            tracker=self._observed.tracker.key,
+            uid=self._observed.tracker.uid,
+            downstream=item.name,
+            name=named.name,
+            gate=named.gate,
+            image=item.image.pinned(digest),
+            pull_secret=item.pull_secret_ref.name if item.pull_secret_ref is not None else None,
+            running=tuple(item.image.repository.at(one) for one in running),
+            workloads=tuple(dict.fromkeys((target.kind, target.name) for target in item.deploy)),
+            since=self._observed.now,
+        )
+        asked = self._desk.ask(question, known, since=self._since)
+        if asked.due is not None:
+            self.dues.append(asked.due)
+        return asked.status

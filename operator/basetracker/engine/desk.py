@@ -1,0 +1,211 @@
+"""The desk: asks the gates in the background and keeps their answers, so that no turn waits for a scan.
+
+Owns when a gate is asked again: a Pending after a growing wait, what runs when its time has come or when what the gate knows
+has changed. Nothing here decides what a verdict means; whatever isn't a clear answer about the digest is Pending.
+Used by `engine/observe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from basetracker.api.gates import GateKind
+from basetracker.api.names import GateVerdict
+from basetracker.api.status import GateStatus
+from basetracker.api.tracker import Key
+from basetracker.core.gating import NOT_ASKED
+from basetracker.engine.problems import problem_of
+from basetracker.errors import BasetrackerError, UnavailableError
+from basetracker.ports import Answer, Clock, Credential, Credentials, JudgesImages, Question
+from basetracker.telemetry import LOGGER, Metrics
+
+FIRST_WAIT: Final = timedelta(seconds=10)
+LONGEST_WAIT: Final = timedelta(minutes=10)
+LIMIT_SECONDS: Final = 2 * 3600.0
+"""Longer than any gate's own limit; one that hangs all the same is given up."""
+KEPT: Final = 20_000
+"""How many answers are remembered; the ones not asked for longest go first."""
+LONGEST_MESSAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a gate says by now, and when to come again even though nothing calls."""
+
+    status: GateStatus
+    due: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _File:
+    """All about one question: the answer so far, and the task that brings the next one."""
+
+    answer: GateStatus | None = None
+    at: datetime
+    edition: str = ""
+    due: datetime | None = None
+    tries: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class Desk:
+    """Answers at once with what is known; `poke` gives the tracker a turn when there is more to know."""
+
+    def __init__(
+        self,
+        gates: Mapping[GateKind, JudgesImages],
+        credentials: Credentials,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        poke: Callable[[Key], None],
+        may: Callable[[], bool],
+    ) -> None:
+        self._gates = gates
+        self._credentials = credentials
+        self._clock = clock
+        self._metrics = metrics
+        self._poke = poke
+        self._may = may
+        self._began = clock.now()
+        self._first_editions = {kind: gate.edition() for kind, gate in gates.items()}
+        self._files: OrderedDict[Hashable, _File] = OrderedDict()
+
+    def ask(self, question: Question, known: GateStatus | None, *, since: datetime) -> Asked:
+        """What the gate says of the digest; asked again when the answer is older than `since` or its edition changes.
+
+        `known` is an earlier answer to the same question. A clear one counts until the gate says otherwise, so that a new
+        process doesn't ask all over again.
+        """
+        kept = known if known is not None and known.verdict is not GateVerdict.PENDING else None
+        if known is not None and known.since is not None:
+            question = replace(question, since=known.since)
+        key = _key(question)
+        file = self._files.get(key)
+        if file is None:
+            rests = kept is not None and since <= self._began and not self._has_moved_on(question.gate.kind)
+            if rests or not self._may():
+                return Asked(status=known or _pending(question, NOT_ASKED, "it has not been asked yet"))
+            file = self._files[key] = _File(at=self._clock.now(), answer=known)
+            if len(self._files) > KEPT:
+                self._drop()
+        self._files.move_to_end(key)
+        if file.task is None and self._may() and self._is_due(file, question.gate.kind, since):
+            gate = self._gates.get(question.gate.kind)
+            file.edition = gate.edition() if gate is not None else ""
+            file.task = asyncio.ensure_future(self._find_out(question, file))
+        status = file.answer or _pending(question, "Asked", "it is being asked")
+        return Asked(status=status, due=None if file.task is not None else file.due)
+
+    async def close(self) -> None:
+        """Give up everything that is under way."""
+        tasks = [file.task for file in self._files.values() if file.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _has_moved_on(self, kind: GateKind) -> bool:
+        gate = self._gates.get(kind)
+        first = self._first_editions.get(kind, "")
+        if gate is None or gate.edition() == first:
+            return False
+        if not first:
+            self._first_editions[kind] = gate.edition()  # it had not been known yet: nothing has changed
+        return bool(first)
+
+    def _is_due(self, file: _File, kind: GateKind, since: datetime) -> bool:
+        if file.due is not None:
+            return self._clock.now() >= file.due or file.at < since
+        gate = self._gates.get(kind)
+        has_moved_on = gate is not None and file.edition not in {"", gate.edition()}
+        return file.tries == 0 or file.at < since or has_moved_on
+
+    def _drop(self) -> None:
+        """Forget the question that wasn't asked for longest, but none that is being answered."""
+        for key, file in self._files.items():
+            if file.task is None:
+                del self._files[key]
+                return
+
+    async def _find_out(self, question: Question, file: _File) -> None:
+        try:
+            answer = await self._answer(question)
+        finally:
+            file.task = None
+        file.tries += 1
+        file.at = self._clock.now()
+        is_final = answer.verdict is not GateVerdict.PENDING
+        self._metrics.gates.labels(gate=str(question.gate.kind), verdict=str(answer.verdict)).inc()
+        wait = answer.again or min(FIRST_WAIT * int(2 ** min(file.tries - 1, 10)), LONGEST_WAIT)
+        file.due = None if is_final else file.at + wait
+        if is_final:
+            file.tries = 1
+        before = file.answer
+        if is_final or before is None or before.verdict is GateVerdict.PENDING:
+            file.answer = _status(question, answer)
+        # Without a change there is nothing to tell, but the next look has to be planned.
+        if file.answer != before or file.due is not None:
+            self._poke(question.tracker)
+
+    async def _answer(self, question: Question) -> Answer:
+        """The gate's answer; whatever isn't one is Pending."""
+        asked = question.image.digest
+        assert asked is not None, question  # noqa: S101  whoever asks names the digest
+        gate = self._gates.get(question.gate.kind)
+        if gate is None:
+            return _unclear(question, "Missing", f"this operator has no gate of kind {question.gate.kind}")
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                answer = await gate.judge(question, await self._credential(question))
+        except UnavailableError as error:
+            again = timedelta(seconds=error.retry_after) if error.retry_after is not None else None
+            return replace(_unclear(question, str(problem_of(error).kind), str(error)), again=again)
+        except BasetrackerError as error:
+            return _unclear(question, str(problem_of(error).kind), str(error))
+        except TimeoutError:
+            return _unclear(question, "TimedOut", "it has not answered in time")
+        except Exception as error:  # a gate that breaks must neither pass anything nor end the operator
+            LOGGER.exception("gate %s broke about %s", question.name, question.image)
+            return _unclear(question, "Crashed", f"it broke ({type(error).__name__}); the operator's log tells where")
+        if answer.digest != asked:
+            return _unclear(question, "OtherDigest", f"it has answered about {answer.digest.short} instead")
+        return answer
+
+    async def _credential(self, question: Question) -> Credential | None:
+        if question.pull_secret is None:
+            return None
+        return await self._credentials.find(question.tracker.namespace, question.pull_secret, question.image.host)
+
+
+def _key(question: Question) -> Hashable:
+    """What makes two questions the same one: all but when it was first asked."""
+    gate = question.gate.model_dump_json()
+    place = (question.tracker, question.uid, question.downstream, question.name, question.pull_secret)
+    return (place, gate, question.image, question.running, question.workloads)
+
+
+def _unclear(question: Question, reason: str, message: str) -> Answer:
+    digest = question.image.digest
+    assert digest is not None, question  # noqa: S101  whoever asks names the digest
+    return Answer(digest=digest, verdict=GateVerdict.PENDING, reason=reason, message=message)
+
+
+def _pending(question: Question, reason: str, message: str) -> GateStatus:
+    return _status(question, _unclear(question, reason, message))
+
+
+def _status(question: Question, answer: Answer) -> GateStatus:
+    text = " ".join(answer.message.split())
+    return GateStatus(
+        name=question.name,
+        verdict=answer.verdict,
+        reason=answer.reason,
+        message=text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…",
+        digest=question.image.digest,
+        since=question.since,
+    )
