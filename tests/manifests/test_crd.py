@@ -128,6 +128,10 @@ _HOSTS = st.one_of(
             "[::1]/",
             "[::1]:5000/",
             "[abc]/",
+            "[1::2]/",
+            "[1:2:3:4:5:6:7::]/",
+            "h.io:0/",
+            "h.io:65536/",
             "[abc]:5000/",
             "h:/",
             "h:123456/",
@@ -161,6 +165,17 @@ _REFERENCES = st.one_of(
 @example("h.io/" + "a" * 493 + ":1")
 @example("h.io/" + "a" * 494 + ":1")
 @example("a:1@sha256:" + "0" * 64)
+@example("[abc]:5000/a:1")
+@example("[::1]:5000/a:1")
+@example("[1:2:3:4:5:6:7::]/a:1")
+@example("[1:2:3:4:5:6:7:8:9]/a:1")
+@example("[1::2:3:4:5:6:7:8]/a:1")
+@example("[1:2:3:4:5:6:7:8]/a:1")
+@example("[1::2::3]/a:1")
+@example("h.io:0/a:1")
+@example("h.io:00080/a:1")
+@example("h.io:65535/a:1")
+@example("h.io:65536/a:1")
 def test_the_image_rules_agree_with_the_parser(text: str) -> None:
     assert _admits(BASE_IMAGE, text) == _follows(text)
 
