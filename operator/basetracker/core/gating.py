@@ -16,6 +16,8 @@ from basetracker.oci.refs import Digest
 
 LINEAGE = str(GateKind.LINEAGE)
 NOT_ASKED: Final = "NotAsked"
+ASKED: Final = "Asked"
+"""The reason of a gate that is being asked for the first time."""
 _UNUSABLE: Final = frozenset({str(ProblemKind.INVALID), str(ProblemKind.MISSING), str(ProblemKind.DENIED)})
 
 

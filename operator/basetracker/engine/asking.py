@@ -1,7 +1,7 @@
 """Asking the gates about an image: which digests, in which order, and what is known of them already.
 
-Owns the questions; the desk owns when each is really asked. A failure ends the questions about a digest, and a digest that
-may still pass keeps the next one from being asked about.
+Owns the questions; the desk owns when each is really asked. A dearer gate is asked when the cheaper ones have answered, and not
+at all after a failure; a digest that may still pass keeps the next one from being asked about.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from basetracker.api.gates import NamedGate
+from basetracker.api.names import GateVerdict
 from basetracker.api.status import DownstreamStatus, GateStatus
 from basetracker.api.tracker import Mode, Spec
-from basetracker.core.gating import fails, not_asked
+from basetracker.core.gating import ASKED, fails, not_asked
 from basetracker.core.observed import ImageSeen, Observed
 from basetracker.core.rescan import Slot, slot_of
 from basetracker.core.situation import asked_about
@@ -57,13 +58,14 @@ class _Asker:
         # What was said under another spec may have been the answer to another question.
         known = {} if is_respecified(self._observed.tracker) else known_answers(self._before, digest)
         answers: list[GateStatus] = []
-        failed = ""
+        first = ""
         for named in self._spec.asked_gates:
-            if failed:
-                answers.append(not_asked(named.name, digest, f"gate {failed} comes first"))
+            if first:
+                answers.append(not_asked(named.name, digest, f"gate {first} comes first"))
                 continue
-            answers.append(self._verdict(named, digest, known.get(named.name)))
-            failed = named.name if fails(tuple(answers)) else ""
+            answer = self._verdict(named, digest, known.get(named.name))
+            answers.append(answer)
+            first = named.name if answer.verdict is GateVerdict.FAIL or answer.reason == ASKED else ""
         return tuple(answers)
 
     def _verdict(self, named: NamedGate, digest: Digest, known: GateStatus | None) -> GateStatus:

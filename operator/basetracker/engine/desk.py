@@ -18,7 +18,7 @@ from basetracker.api.gates import GateKind
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import GateStatus
 from basetracker.api.tracker import Key
-from basetracker.core.gating import NOT_ASKED
+from basetracker.core.gating import ASKED, NOT_ASKED
 from basetracker.engine.problems import problem_of
 from basetracker.errors import BasetrackerError, UnavailableError
 from basetracker.ports import Answer, Clock, Credential, Credentials, JudgesImages, Question
@@ -99,7 +99,7 @@ class Desk:
             gate = self._gates.get(question.gate.kind)
             file.edition = gate.edition() if gate is not None else ""
             file.task = asyncio.ensure_future(self._find_out(question, file))
-        status = file.answer or _pending(question, "Asked", "it is being asked")
+        status = file.answer or _pending(question, ASKED, "it is being asked")
         return Asked(status=status, due=None if file.task is not None else file.due)
 
     async def close(self) -> None:
