@@ -6,6 +6,7 @@ which never change. How a host is told who asks is `auth`'s and `acr`'s matter. 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -20,12 +21,14 @@ from basetracker.adapters.registries.content import CONFIG_LIMIT, MANIFEST_LIMIT
 from basetracker.adapters.registries.tokens import holder
 from basetracker.errors import DeniedError, InvalidError
 from basetracker.oci.lineage import Image
-from basetracker.oci.manifest import MANIFEST_TYPES
+from basetracker.oci.manifest import MANIFEST_TYPES, OCI_INDEX
 from basetracker.oci.refs import DOCKER_HUB, Digest, ImageRef, Repository
 from basetracker.ports import Clock, Credential
 
 _HUB_ENDPOINT: Final = "registry-1.docker.io"
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_TYPES)}
+_INDEX: Final = {"Accept": OCI_INDEX}
+_NEXT: Final = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LONGEST_CHAIN: Final = 5
 _FIRST_MISS: Final = 5.0
@@ -91,6 +94,60 @@ class OciRegistry:
         if self._clock.monotonic() < until:
             return None
         return await self._flights.join(key, lambda: self._looked_for(key, credential))
+
+    async def raw_manifest(
+        self, repository: Repository, reference: Digest | str, credential: Credential | None
+    ) -> bytes | None:
+        """The manifest or index that a digest or a tag names, as it is stored; None when there is none.
+
+        Raises: as `image`; InvalidError also when it doesn't match the digest.
+        """
+        answer = await self._manifest("GET", repository, str(reference), credential)
+        if answer is None:
+            return None
+        return _matching(answer.body, reference, repository) if isinstance(reference, Digest) else answer.body
+
+    async def raw_blob(
+        self, repository: Repository, digest: Digest, credential: Credential | None, *, limit: int
+    ) -> bytes | None:
+        """The blob, of at most `limit` bytes; None when there is none.
+
+        Raises: as `image`; InvalidError also when it is larger or doesn't match its digest.
+        """
+        answer = _found(
+            await self._send("GET", repository, f"blobs/{digest}", credential, headers={}, limit=limit), repository
+        )
+        return None if answer is None else _matching(answer.body, digest, repository)
+
+    async def referrers(
+        self, repository: Repository, digest: Digest, credential: Credential | None, *, pages: int
+    ) -> tuple[bytes, ...] | None:
+        """The pages of the index of what refers to `digest`, at most `pages`; None where the registry has no such API.
+
+        Without a filter by type, since registries differ in what they take for one.
+
+        Raises: as `digest`.
+        """
+        path, read = f"referrers/{digest}", list[bytes]()
+        while len(read) < pages:
+            answer = await self._send("GET", repository, path, credential, headers=_INDEX, limit=MANIFEST_LIMIT)
+            if answer.status != 200:
+                return tuple(read) or None  # 404 by the specification; others say 400 or 405
+            read.append(answer.body)
+            query = _next_page(answer)
+            if query is None:
+                break
+            path = f"referrers/{digest}?{query}"
+        return tuple(read)
+
+    async def login(self, repository: Repository, credential: Credential | None) -> Credential | None:
+        """What another program may log in to the repository's host with, and nowhere else; None for nobody.
+
+        Raises:
+            DeniedError, UnavailableError, InvalidError: as `digest`.
+        """
+        covered = self._acr.covers(repository.host)
+        return await self._acr.login(repository, credential) if covered else credential
 
     async def _looked_for(self, key: _Key, credential: Credential | None) -> Image | None:
         repository, digest, _ = key
@@ -224,6 +281,25 @@ def _hashed(answer: Answer, repository: Repository) -> Digest:
             "the registry or a proxy before it changes or cuts content"
         )
     return told
+
+
+def _matching(content: bytes, digest: Digest, repository: Repository) -> bytes:
+    """The content, which has to be what its digest says."""
+    if not digest.matches(content):
+        raise InvalidError(
+            f"{repository} gives something else than {digest.short} when asked for it by its digest; "
+            "the registry or a proxy before it changes or cuts content"
+        )
+    return content
+
+
+def _next_page(answer: Answer) -> str | None:
+    """The query of the page that a Link header names; None after the last. Only the query is taken from it."""
+    link = _NEXT.search(answer.headers.get("Link", ""))
+    try:
+        return (link and URL(link[1], encoded=True).raw_query_string) or None
+    except ValueError:
+        return None
 
 
 def _redirected(source: URL, location: str) -> URL:

@@ -1,0 +1,1 @@
+"""The gates that ask the world, one module or package a kind."""

@@ -1,0 +1,1 @@
+"""Signatures of cosign and Notation: found in the registry, and verified in this process."""
