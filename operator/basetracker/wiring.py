@@ -15,6 +15,8 @@ from basetracker.adapters.azure_identity import AzureSettings, azure_identity
 from basetracker.adapters.builders.acr_tasks import AcrTasks
 from basetracker.adapters.builders.arm import Arm
 from basetracker.adapters.events import ClusterEvents
+from basetracker.adapters.gates.defender.asking import Findings
+from basetracker.adapters.gates.defender.gate import Defender
 from basetracker.adapters.host_limits import HostLimits
 from basetracker.adapters.http import Http
 from basetracker.adapters.kube import Kube
@@ -107,7 +109,10 @@ async def wired(
     store = TrackerStore(kube, may=lead.is_held)
     workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide, may=lead.is_held)
     credentials = SecretCredentials(kube, clock=clock)
-    gates: dict[GateKind, JudgesImages] = {}
+    findings = Findings(arm, clock, subscriptions=settings.subscriptions)
+    gates: dict[GateKind, JudgesImages] = {
+        GateKind.DEFENDER: Defender(findings, clock),
+    }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
     world = World(
         trackers=store,
@@ -128,6 +133,7 @@ async def wired(
         yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics)
     finally:
         await desk.close()
+        await findings.close()
         await workloads.stop()
         await builder.close()
         if identity is not None:

@@ -32,18 +32,13 @@ class Call:
     request: web.Request
 
     async def body(self) -> Json:
-        """The JSON body; an empty one is `{}`. Raises RefusedError (400) for anything else."""
-        text = await self.request.text()
-        try:
-            document = await self.request.json() if text else {}
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise arm_error(400, "InvalidRequestContent", "The request content was invalid.")
-        return document
+        """See `read_body`."""
+        return await read_body(self.request)
 
 
 Operation = Callable[[Call], Awaitable[web.Response]]
+Provider = Callable[[Identity, web.Request], Awaitable[web.Response]]
+"""An operation outside of all registries; it judges the caller's rights itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +57,18 @@ class Endpoint:
         return found.groupdict() if found else None
 
 
+async def read_body(request: web.Request) -> Json:
+    """The JSON body; an empty one is `{}`. Raises RefusedError (400) for anything else."""
+    text = await request.text()
+    try:
+        document = await request.json() if text else {}
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise arm_error(400, "InvalidRequestContent", "The request content was invalid.")
+    return document
+
+
 def arm_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> RefusedError:
     """An error as ARM answers it."""
     document = {"error": {"code": code, "message": message}}
@@ -78,11 +85,16 @@ class ResourceManager:
         self._registries = registries
         self._entra = entra
         self._endpoints = [Endpoint("GET", "", "read", self._get_registry)]
+        self._providers: dict[tuple[str, str], Provider] = {}
         self._writes_left = 800
 
     def serve(self, endpoints: Sequence[Endpoint]) -> None:
         """Add operations."""
         self._endpoints += endpoints
+
+    def provide(self, method: str, path: str, operation: Provider) -> None:
+        """Add an operation of the whole of Azure, such as a query."""
+        self._providers[method, path.lower()] = operation
 
     def routes(self) -> list[web.RouteDef]:
         """Everything: ARM's paths don't compare by case, so they are matched here."""
@@ -132,6 +144,9 @@ class ResourceManager:
         path = request.path.rstrip("/")
         if path.lower() == "/subscriptions" and request.method == "GET":
             return self._list_subscriptions(identity, request)
+        provider = self._providers.get((request.method, path.lower()))
+        if provider is not None:
+            return await provider(identity, request)
         collection = re.fullmatch(
             rf"/subscriptions/([^/]+)(/resourceGroups/[^/]+)?/providers/{RP}", path, re.IGNORECASE
         )

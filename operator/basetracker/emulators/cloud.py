@@ -28,6 +28,7 @@ from basetracker.emulators.identities import Identity
 from basetracker.emulators.images import Image, Index
 from basetracker.emulators.proxy import Proxy
 from basetracker.emulators.references import parse
+from basetracker.emulators.resource_graph import ResourceGraph
 from basetracker.emulators.server import Site
 from basetracker.emulators.tasks import logs
 from basetracker.emulators.tasks.api import TasksApi
@@ -80,6 +81,7 @@ class Cloud:
             run_seconds=run_seconds,
         )
         self.arm = arm.ResourceManager(SUBSCRIPTION, self._azure_registries, self.entra)
+        self.graph = ResourceGraph(SUBSCRIPTION, clock, self.arm)
         run_logs = logs.Logs(clock, self.ledger)
         TasksApi(self.tasks, run_logs, self.arm)
         self._tick_seconds = tick_seconds

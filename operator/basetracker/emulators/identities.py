@@ -59,6 +59,7 @@ ROLES = {
         Role(name="Container Registry Repository Catalog Lister", content=frozenset({"catalog"})),
         Role(name="Container Registry Tasks Contributor", actions=TASKS_ACTIONS),
         Role(name="basetracker operator", actions=RUN_ACTIONS),
+        Role(name="Security Reader", actions=("Microsoft.Security/*/read",)),
         Role(name="Reader", actions=("*/read",), content=READ | {"catalog"}, mode="legacy"),
         Role(name="Contributor", actions=("*",), content=ALL, mode="legacy"),
         Role(name="Owner", actions=("*",), content=ALL, mode="legacy"),

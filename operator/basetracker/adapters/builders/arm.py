@@ -1,7 +1,7 @@
-"""Azure Resource Manager: the clients for registries and tasks, and what their errors mean.
+"""Azure Resource Manager: the clients for registries, tasks and Resource Graph, and what their errors mean.
 
 Owns how the clients are made (each request is sent once, through the shared session and limits) and how ARM's
-refusals are told. Knows nothing of builds. Used by `acr_tasks`.
+refusals are told. Knows nothing of builds or findings. Used by `acr_tasks` and by the Defender gate.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
     from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
     from azure.mgmt.containerregistrytasks.aio import ContainerRegistryTasksMgmtClient
+    from azure.mgmt.resourcegraph.aio import ResourceGraphClient
 
 PUBLIC_ENDPOINT: Final = "https://management.azure.com"
 PROVIDER: Final = "Microsoft.ContainerRegistry/registries"
@@ -52,6 +53,7 @@ class Arm:
         self._endpoint = endpoint.rstrip("/")
         self._api_version = api_version
         self._clients: dict[str, _Clients] = {}
+        self._graph: ResourceGraphClient | None = None
 
     @property
     def http(self) -> Http:
@@ -70,6 +72,15 @@ class Arm:
     def registries(self, subscription: str) -> ContainerRegistryManagementClient:
         """The client for registries. Raises DeniedError when there is no Azure identity."""
         return self._for(subscription).registries
+
+    def graph(self) -> ResourceGraphClient:
+        """The client for queries over all subscriptions. Raises DeniedError when there is no Azure identity."""
+        identity = self._required("Azure Resource Graph")
+        if self._graph is None:
+            from azure.mgmt.resourcegraph.aio import ResourceGraphClient
+
+            self._graph = ResourceGraphClient(identity, **self._settings(identity))
+        return self._graph
 
     async def subscriptions(self) -> AsyncIterator[str]:
         """The subscriptions that the identity can see, by id."""
@@ -131,35 +142,41 @@ class Arm:
             await clients.tasks.close()
             await clients.registries.close()
         self._clients.clear()
+        if self._graph is not None:
+            await self._graph.close()
+            self._graph = None
 
     @property
     def _scope(self) -> str:
         return f"{self._endpoint}/.default"
 
-    def _required(self) -> AzureIdentity:
+    def _required(self, asked: str) -> AzureIdentity:
         if self._identity is None:
-            raise DeniedError(f"ACR Tasks can't be asked: {NO_IDENTITY}")
+            raise DeniedError(f"{asked} can't be asked: {NO_IDENTITY}")
         return self._identity
 
+    def _settings(self, identity: AzureIdentity) -> dict[str, Any]:
+        from basetracker.adapters.azure_transport import SharedTransport
+        from basetracker.adapters.builders.arm_login import ArmLogin
+
+        return {
+            "base_url": self._endpoint,
+            "authentication_policy": ArmLogin(identity, self._scope),
+            "transport": SharedTransport(self._http),
+            # A second POST would be a second run, whatever the SDK takes the first answer for.
+            "retry_total": 0,
+            "permit_redirects": False,
+        }
+
     def _for(self, subscription: str) -> _Clients:
-        identity = self._required()
+        identity = self._required("ACR Tasks")
         found = self._clients.get(subscription)
         if found is None:
             # Loaded here because both take half a second, which a tracker without builds needn't wait for.
             from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
             from azure.mgmt.containerregistrytasks.aio import ContainerRegistryTasksMgmtClient
 
-            from basetracker.adapters.azure_transport import SharedTransport
-            from basetracker.adapters.builders.arm_login import ArmLogin
-
-            settings: dict[str, Any] = {
-                "base_url": self._endpoint,
-                "authentication_policy": ArmLogin(identity, self._scope),
-                "transport": SharedTransport(self._http),
-                # A second POST would be a second run, whatever the SDK takes the first answer for.
-                "retry_total": 0,
-                "permit_redirects": False,
-            }
+            settings = self._settings(identity)
             versioned: dict[str, Any] = {"api_version": self._api_version} if self._api_version else {}
             found = _Clients(
                 ContainerRegistryTasksMgmtClient(identity, subscription, **settings, **versioned),
