@@ -14,9 +14,11 @@ from basetracker.adapters.allow_list import FileAllowList
 from basetracker.adapters.azure_identity import AzureSettings, azure_identity
 from basetracker.adapters.builders.acr_tasks import AcrTasks
 from basetracker.adapters.builders.arm import Arm
+from basetracker.adapters.cluster_data import ClusterData
 from basetracker.adapters.events import ClusterEvents
 from basetracker.adapters.gates.defender.asking import Findings
 from basetracker.adapters.gates.defender.gate import Defender
+from basetracker.adapters.gates.signature.gate import SignatureGate
 from basetracker.adapters.host_limits import HostLimits
 from basetracker.adapters.http import Http
 from basetracker.adapters.kube import Kube
@@ -111,6 +113,7 @@ async def wired(
     credentials = SecretCredentials(kube, clock=clock)
     findings = Findings(arm, clock, subscriptions=settings.subscriptions)
     gates: dict[GateKind, JudgesImages] = {
+        GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
         GateKind.DEFENDER: Defender(findings, clock),
     }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
