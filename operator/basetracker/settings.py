@@ -60,6 +60,24 @@ class Settings(BaseSettings):
     )
     arm_endpoint: str = Field("https://management.azure.com", description="Azure Resource Manager of the cloud.")
     arm_api_version: str = Field("", description="API version for tasks and runs; the SDK's own when empty.")
+    trivy: str = Field("trivy", description="The Trivy program of the gates that ask it, by path or by name.")
+    trivy_server: str = Field(
+        "", description="Address of a Trivy server, which then keeps the database; without it Trivy has one here."
+    )
+    trivy_cache: OptionalPath = Field(
+        None,
+        description="Folder of our own for Trivy's database and work; basetracker/trivy in the user's cache folder.",
+    )
+    trivy_db_repository: str = Field(
+        "", description="Where Trivy's database comes from, like contoso.azurecr.io/trivy-db:2; Trivy's own when empty."
+    )
+    trivy_java_db_repository: str = Field(
+        "", description="Where Trivy's Java database comes from; without it images with Java archives can't be scanned."
+    )
+    trivy_db_interval: Duration = Field(
+        timedelta(hours=6), description="How often Trivy's database is downloaded anew, once a gate has asked for it."
+    )
+    trivy_concurrency: int = Field(2, ge=1, le=64, description="How many images Trivy scans at once.")
     ca_file: OptionalPath = Field(None, description="PEM file of certificate authorities trusted besides the system's.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")

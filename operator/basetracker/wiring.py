@@ -19,6 +19,9 @@ from basetracker.adapters.events import ClusterEvents
 from basetracker.adapters.gates.defender.asking import Findings
 from basetracker.adapters.gates.defender.gate import Defender
 from basetracker.adapters.gates.signature.gate import SignatureGate
+from basetracker.adapters.gates.trivy.gate import TrivyJudge
+from basetracker.adapters.gates.trivy.making import TrivySettings, make_trivy
+from basetracker.adapters.gates.trivy.scanning import Trivy
 from basetracker.adapters.host_limits import HostLimits
 from basetracker.adapters.http import Http
 from basetracker.adapters.kube import Kube
@@ -69,6 +72,7 @@ class Parts:
     workloads: ClusterWorkloads
     world: World
     metrics: Metrics
+    trivy: Trivy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +115,12 @@ async def wired(
     store = TrackerStore(kube, may=lead.is_held)
     workloads = ClusterWorkloads(kube, clock=clock, changed=changed, cluster_wide=cluster_wide, may=lead.is_held)
     credentials = SecretCredentials(kube, clock=clock)
+    trivy = make_trivy(_trivy_settings(settings), environ, http, clock, registry)
     findings = Findings(arm, clock, subscriptions=settings.subscriptions)
     gates: dict[GateKind, JudgesImages] = {
         GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
         GateKind.DEFENDER: Defender(findings, clock),
+        GateKind.TRIVY: TrivyJudge(trivy, clock),
     }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
     world = World(
@@ -133,10 +139,11 @@ async def wired(
         run_interval=settings.run_interval,
     )
     try:
-        yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics)
+        yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics, trivy=trivy)
     finally:
         await desk.close()
         await findings.close()
+        await trivy.close()
         await workloads.stop()
         await builder.close()
         if identity is not None:
@@ -187,6 +194,19 @@ async def wired_operator(
         reconciler = Reconciler(parts.world, poke)
         wakeups = Wakeups(reconciler.turn, clock, parts.metrics, workers=settings.workers)
         yield Operator(parts=parts, lease=lease, wakeups=wakeups)
+
+
+def _trivy_settings(settings: Settings) -> TrivySettings:
+    return TrivySettings(
+        executable=settings.trivy,
+        server=settings.trivy_server,
+        cache=settings.trivy_cache,
+        db_repository=settings.trivy_db_repository,
+        java_db_repository=settings.trivy_java_db_repository,
+        db_interval=settings.trivy_db_interval,
+        concurrency=settings.trivy_concurrency,
+        ca_file=settings.ca_file,
+    )
 
 
 def _pod_name(settings: Settings) -> str:

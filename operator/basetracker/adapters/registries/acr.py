@@ -27,6 +27,8 @@ _REFRESH_MARGIN: Final = 600.0
 _ACCESS_LIFE: Final = 75 * 60.0
 _REFRESH_LIFE: Final = 3 * 3600.0
 """Seconds that Azure's tokens live, for the case that they don't tell."""
+NO_USER: Final = "00000000-0000-0000-0000-000000000000"
+"""The user name that goes with a refresh token where a password is asked for."""
 _ROLES: Final = "AcrPull, or Container Registry Repository Reader where the registry uses repository permissions"
 
 
@@ -92,6 +94,22 @@ class AcrAuthentication:
             f"{host} refuses the operator's Azure identity for {path}; the identity needs pull on it: grant {_ROLES}"
         )
 
+    async def login(self, repository: Repository, credential: Credential | None) -> Credential | None:
+        """What another program may log in to this host with; None for nobody.
+
+        The operator's identity becomes a refresh token of this one registry, which is of no use elsewhere and lasts for
+        some hours. Raises as `header`.
+        """
+        if credential is not None or self._identity is None:
+            return credential
+        try:
+            refresh = await self._refresh.get(_refresh_key(repository), lambda: self._exchange(repository))
+        except StrangerError:
+            if await self._anonymous(repository) is None:
+                raise
+            return None
+        return Credential(username=NO_USER, password=refresh)
+
     async def _fetch(self, repository: Repository, credential: Credential | None) -> Token:
         if credential is not None or self._identity is None:
             return await self._by_password(repository, credential)
@@ -117,7 +135,7 @@ class AcrAuthentication:
             return None
 
     async def _by_identity(self, repository: Repository) -> Token:
-        key = TokenKey(repository.host, "refresh", "")
+        key = _refresh_key(repository)
         for last in (False, True):
             refresh = await self._refresh.get(key, lambda: self._exchange(repository))
             form = {"grant_type": "refresh_token", "service": repository.host, "refresh_token": refresh}
@@ -164,6 +182,10 @@ def _expect_success(answer: Answer, host: str) -> None:
 
 def _url(host: str, endpoint: str) -> URL:
     return URL(f"https://{host}/oauth2/{endpoint}")
+
+
+def _refresh_key(repository: Repository) -> TokenKey:
+    return TokenKey(repository.host, "refresh", "")
 
 
 def _key(repository: Repository, credential: Credential | None) -> TokenKey:

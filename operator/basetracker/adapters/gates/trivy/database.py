@@ -1,0 +1,216 @@
+"""Trivy's vulnerability database: downloaded once for all scans, anew every few hours, never twice at once.
+
+Owns where it lies and which edition is in use. Each download goes into a folder of its own and is taken into use when it is
+whole, so that no scan reads a database that changes. Used by `scanning`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from basetracker.adapters.flights import Flights
+from basetracker.adapters.gates.trivy.program import Program
+from basetracker.errors import BasetrackerError, InvalidError, UnavailableError
+from basetracker.ports import Clock
+from basetracker.telemetry import LOGGER
+
+DOWNLOAD_SECONDS: Final = 900.0
+RETRY: Final = timedelta(minutes=10)
+LONGEST_STALE: Final = timedelta(days=7)
+"""A database that couldn't be had anew for so long is none: what is clean by it may long not be."""
+_LEFT_SECONDS: Final = 24 * 3600.0
+_METADATA_LIMIT: Final = 64 * 1024
+
+Secrets = Callable[[], Awaitable[dict[str, str]]]
+"""Gives the environment with which the database's own registry is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One download: a folder that nobody writes to any more, and what names its content."""
+
+    folder: Path
+    edition: str
+    downloaded: datetime
+
+
+async def no_secrets() -> dict[str, str]:
+    """For databases that anybody may read."""
+    return {}
+
+
+class Database:
+    """The newest snapshot; refreshed in the background from the first use on."""
+
+    def __init__(
+        self,
+        program: Program,
+        clock: Clock,
+        *,
+        interval: timedelta,
+        repository: str = "",
+        java_repository: str = "",
+        secrets: Secrets = no_secrets,
+        java_secrets: Secrets = no_secrets,
+    ) -> None:
+        """Empty repositories: Trivy's own for vulnerabilities, and none for Java archives."""
+        self._program = program
+        self._clock = clock
+        self._interval = interval
+        self._repository = repository
+        self._java_repository = java_repository
+        self._secrets = secrets
+        self._java_secrets = java_secrets
+        self._current: Snapshot | None = None
+        self._previous: Path | None = None
+        self._flights: Flights[Snapshot] = Flights()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def edition(self) -> str:
+        """Names the content in use; empty before the first download."""
+        return self._current.edition if self._current is not None else ""
+
+    async def ready(self) -> Snapshot:
+        """The snapshot to scan with.
+
+        Raises:
+            UnavailableError: it can't be downloaded, or not for so long that it says nothing any more.
+            MissingError, InvalidError: there is no Trivy, or no place for it.
+        """
+        if self._current is None:
+            await self._flights.join("first", self._first)
+        assert self._current is not None  # noqa: S101  set by the flight
+        if self._clock.now() - self._current.downloaded > LONGEST_STALE:
+            raise UnavailableError(
+                f"Trivy's vulnerability database is older than {LONGEST_STALE.days} days and can't be downloaded anew; "
+                "the operator's log says why"
+            )
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(), name="Trivy's database")
+        return self._current
+
+    async def close(self) -> None:
+        """End the refreshing."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._refreshing
+
+    async def _first(self) -> Snapshot:
+        """What an earlier process has left, if it is new enough, else a download."""
+        left = await asyncio.to_thread(_newest, self._program.cache)
+        if left is not None and self._clock.now() - left.downloaded < self._interval:
+            self._current = left
+            return left
+        return await self._download()
+
+    async def _refresh(self) -> None:
+        wait = self._interval
+        while True:
+            await self._clock.sleep(wait.total_seconds())
+            try:
+                await self._download()
+                wait = self._interval
+            except BasetrackerError as error:
+                LOGGER.warning("Trivy's vulnerability database stays as it is: %s", error)
+                wait = RETRY
+
+    async def _download(self) -> Snapshot:
+        folder = await asyncio.to_thread(self._made)
+        try:
+            await self._fetch("--download-db-only", "--db-repository", self._repository, folder, self._secrets)
+            if self._java_repository:
+                await asyncio.to_thread(self._bring_java, folder)
+                await self._fetch(
+                    "--download-java-db-only", "--java-db-repository", self._java_repository, folder, self._java_secrets
+                )
+            found = await asyncio.to_thread(_read, folder)
+            if found is None:
+                raise UnavailableError("what was downloaded as Trivy's vulnerability database is none")
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+        old, self._previous = self._previous, self._current.folder if self._current is not None else None
+        self._current = found
+        if old is not None:
+            await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+        return found
+
+    async def _fetch(self, what: str, flag: str, repository: str, folder: Path, secrets: Secrets) -> None:
+        source = [f"{flag}={repository}"] if repository else []
+        done = await self._program.run(
+            *("image", what, "--no-progress", "--cache-dir", str(folder), "--skip-version-check"),
+            *("--disable-telemetry", *source),
+            seconds=DOWNLOAD_SECONDS,
+            secrets=await secrets(),
+        )
+        if done.code != 0:
+            LOGGER.warning("Trivy's download ended with exit code %d: %s", done.code, last_words(done.complaint))
+            place = repository or "Trivy's public registries"
+            raise UnavailableError(f"Trivy's database can't be downloaded from {place}; the operator's log says why")
+
+    def _made(self) -> Path:
+        try:
+            self._program.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="db-", dir=self._program.cache))
+        except OSError as error:
+            raise InvalidError(
+                f"the folder {self._program.cache} can't be written; name another one in BASETRACKER_TRIVY_CACHE"
+            ) from error
+
+    def _bring_java(self, folder: Path) -> None:
+        """A copy of the one in use, which Trivy replaces only when it is out of date: it is large."""
+        if self._current is not None and (self._current.folder / "java-db").is_dir():
+            shutil.copytree(self._current.folder / "java-db", folder / "java-db")
+
+
+def last_words(complaint: str) -> str:
+    """The end of what the program logged, in one line without control characters, for the operator's own log."""
+    lines = [line for line in complaint.splitlines() if line.strip()]
+    text = " | ".join(lines[-3:])[-2000:]
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _newest(cache: Path) -> Snapshot | None:
+    """The newest whole snapshot there; what ended processes have left beside it is removed."""
+    found = {folder: _read(folder) for folder in cache.glob("db-*")}
+    whole = [snapshot for snapshot in found.values() if snapshot is not None]
+    newest = max(whole, key=lambda one: one.downloaded, default=None)
+    for folder in (*found, *cache.glob("run-*")):
+        if (newest is None or folder != newest.folder) and _is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    return newest
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether it is so old that no other process of this user can still be working there."""
+    try:
+        return time.time() - folder.stat().st_mtime > _LEFT_SECONDS
+    except OSError:
+        return False
+
+
+def _read(folder: Path) -> Snapshot | None:
+    """The snapshot in a folder; None when it isn't whole."""
+    try:
+        with (folder / "db" / "metadata.json").open("rb") as file:
+            document = json.loads(file.read(_METADATA_LIMIT))
+        version, updated = int(document["Version"]), datetime.fromisoformat(document["UpdatedAt"])
+        downloaded = datetime.fromisoformat(document["DownloadedAt"])
+        if not (folder / "db" / "trivy.db").stat().st_size or None in (updated.tzinfo, downloaded.tzinfo):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    edition = f"{version} of {updated.isoformat()}"
+    return Snapshot(folder=folder, edition=edition, downloaded=downloaded)

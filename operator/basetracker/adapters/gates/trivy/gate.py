@@ -1,0 +1,64 @@
+"""The Trivy gate, as the `JudgesImages` port: scans what is asked about and, to compare, what runs.
+
+Owns which scans a question needs. What the findings mean is `core/findings`' matter. Made by the wiring.
+"""
+
+from __future__ import annotations
+
+from basetracker.adapters.gates.trivy.scanning import Trivy
+from basetracker.api.gate_trivy import Compare, TrivyGate
+from basetracker.api.names import GateVerdict
+from basetracker.core.findings import Scans, weigh
+from basetracker.errors import InvalidError
+from basetracker.oci.refs import ImageRef
+from basetracker.ports import Answer, Clock, Credential, Question
+
+MISSING = "ImageMissing"
+_MOST_RUNNING = 8
+"""Rollouts that stand still leave a few digests beside each other; more are not compared with, so that all count."""
+
+
+class TrivyJudge:
+    """Answers by what Trivy finds."""
+
+    def __init__(self, trivy: Trivy, clock: Clock) -> None:
+        self._trivy = trivy
+        self._clock = clock
+
+    async def judge(self, question: Question, credential: Credential | None) -> Answer:
+        """See `ports.JudgesImages`."""
+        gate, digest = question.gate.trivy, question.image.digest
+        if gate is None or digest is None:
+            raise InvalidError("the Trivy gate was asked about no digest, or for another gate")
+        found = await self._scan(question.image, credential, gate)
+        if found is None:
+            return Answer(
+                digest=digest,
+                verdict=GateVerdict.PENDING,
+                reason=MISSING,
+                message=f"{question.image.host} has no such image in {question.image.repository.path}",
+            )
+        running = await self._running(question, credential, gate)
+        weighed = weigh(gate, found, running, self._clock.now().date())
+        return Answer(digest=digest, verdict=weighed.verdict, reason=str(weighed.reason), message=weighed.message)
+
+    def edition(self) -> str:
+        """See `ports.JudgesImages`; the edition of Trivy's database."""
+        return self._trivy.edition
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._trivy.close()
+
+    async def _running(self, question: Question, credential: Credential | None, gate: TrivyGate) -> list[Scans]:
+        """The scans of what runs; none at all for what the registry hasn't any more, so that everything is new beside it."""
+        if gate.compare is not Compare.NO_WORSE or len(question.running) > _MOST_RUNNING:
+            return []
+        found = []
+        for image in question.running:
+            other = credential if image.host == question.image.host else None
+            found.append(await self._scan(image, other, gate) or ())
+        return found
+
+    async def _scan(self, image: ImageRef, credential: Credential | None, gate: TrivyGate) -> Scans | None:
+        return await self._trivy.scan(image, credential, frozenset(gate.scanners), gate.timeout)

@@ -1,0 +1,182 @@
+"""Trivy as a child process: a private place to work in, the environment that it needs and nothing more, bounds on all it does.
+
+Owns how it is started and ended; what it is asked is the callers' matter. Secrets go by the environment, so that they are
+on no disk and in no list of processes. Used by `database` and `scanning`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from basetracker.errors import InvalidError, MissingError, UnavailableError
+
+OUTPUT_LIMIT: Final = 64 * 1024 * 1024
+_COMPLAINT_LIMIT: Final = 64 * 1024
+"""Bytes. Of what is written to standard error only the last part is kept."""
+_CHUNK: Final = 64 * 1024
+_PASSED_ON: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How it ended: exit code (negative: the signal), standard output, and the end of standard error."""
+
+    code: int
+    output: bytes = field(repr=False)
+    complaint: str = field(repr=False)
+
+
+class TooMuchOutputError(InvalidError):
+    """It writes more than is read."""
+
+
+class Program:
+    """The Trivy binary."""
+
+    def __init__(
+        self, executable: str, cache: Path, environ: Mapping[str, str], *, ca_file: Path | None = None
+    ) -> None:
+        """`cache` is a folder of our own for everything that it writes; `ca_file` is trusted besides the system's CAs."""
+        self._executable = executable
+        self._environ = environ
+        self._ca_file = ca_file
+        self.cache = cache
+
+    async def run(
+        self,
+        *arguments: str,
+        seconds: float,
+        secrets: Mapping[str, str] | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> Finished:
+        """Start it, wait for its end, and read what it writes; after `seconds` it is killed with its children.
+
+        `secrets` are variables of its environment.
+
+        Raises:
+            MissingError: there is no such program.
+            InvalidError: its folder can't be written, or it writes more than `output_limit` bytes.
+            UnavailableError: it took too long.
+        """
+        executable = self._found()
+        async with self._workplace() as place:
+            environment = {**await asyncio.to_thread(self._environment, place), **(secrets or {})}
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    executable,
+                    *arguments,
+                    cwd=place / "cwd",
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise MissingError(f"Trivy ({self._executable}) can't be started; see BASETRACKER_TRIVY") from error
+            try:
+                async with asyncio.timeout(seconds):
+                    return await _finished(process, output_limit)
+            except TimeoutError as error:
+                raise UnavailableError("Trivy took longer than it may; see the gate's timeout") from error
+            finally:
+                await _ended(process)
+
+    def _found(self) -> str:
+        found = shutil.which(self._executable, path=self._environ.get("PATH", os.defpath))
+        if found is None:
+            raise MissingError(
+                f"there is no Trivy here ({self._executable}); install it, or name it in BASETRACKER_TRIVY"
+            )
+        return os.path.abspath(found)
+
+    @asynccontextmanager
+    async def _workplace(self) -> AsyncIterator[Path]:
+        """A new empty folder, removed afterwards: no configuration, ignore file or Docker login of anybody is found there."""
+        try:
+            place = await asyncio.to_thread(self._made)
+        except OSError as error:
+            raise InvalidError(
+                f"the folder {self.cache} can't be written; name another one in BASETRACKER_TRIVY_CACHE"
+            ) from error
+        try:
+            yield place
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+
+    def _made(self) -> Path:
+        self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache))
+        for name in ("home", "cwd", "tmp"):
+            (place / name).mkdir()
+        return place
+
+    def _environment(self, place: Path) -> dict[str, str]:
+        home = str(place / "home")
+        environment = {name: self._environ[name] for name in _PASSED_ON if self._environ.get(name)}
+        environment |= {"PATH": self._environ.get("PATH", os.defpath), "TMPDIR": str(place / "tmp")}
+        environment |= dict.fromkeys(
+            ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"), home
+        )
+        trusted = self._environ.get("SSL_CERT_FILE") or ""
+        if self._ca_file is not None:
+            trusted = str(self._bundle(place, trusted))
+        return environment | ({"SSL_CERT_FILE": trusted} if trusted else {})
+
+    def _bundle(self, place: Path, trusted: str) -> Path:
+        """One file with the system's authorities and ours, since Go takes one file."""
+        paths = ssl.get_default_verify_paths()
+        bundle = place / "ca.pem"
+        parts = []
+        for source in (trusted or paths.cafile or paths.openssl_cafile, self._ca_file):
+            with suppress(OSError):
+                parts.append(Path(str(source)).read_bytes())
+        bundle.write_bytes(b"\n".join(parts))
+        return bundle
+
+
+async def _finished(process: asyncio.subprocess.Process, output_limit: int) -> Finished:
+    assert process.stdout is not None  # noqa: S101  both are pipes
+    assert process.stderr is not None  # noqa: S101
+    try:
+        async with asyncio.TaskGroup() as group:
+            output = group.create_task(_all(process.stdout, output_limit))
+            complaint = group.create_task(_end(process.stderr))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    code = await process.wait()
+    return Finished(code=code, output=output.result(), complaint=complaint.result())
+
+
+async def _all(stream: asyncio.StreamReader, limit: int) -> bytes:
+    read = bytearray()
+    while chunk := await stream.read(_CHUNK):
+        read += chunk
+        if len(read) > limit:
+            raise TooMuchOutputError(f"Trivy writes more than {limit // (1024 * 1024)} MiB, which isn't read")
+    return bytes(read)
+
+
+async def _end(stream: asyncio.StreamReader) -> str:
+    kept = b""
+    while chunk := await stream.read(_CHUNK):
+        kept = (kept + chunk)[-_COMPLAINT_LIMIT:]
+    return kept.decode("utf-8", errors="replace")
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Kill it with all that it has started, unless it has ended by itself; its number may be another's by then."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

@@ -1,0 +1,263 @@
+"""One image scanned by Trivy: every platform by its own digest, few at once, each only once for a database.
+
+Owns the command line, what its failures mean, and the cache of scans. Knows no policy: what counts is `core/findings`'
+matter. Used by the gate and by `basetracker findings`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+from basetracker.adapters.flights import Flights
+from basetracker.adapters.gates.trivy.database import Database, last_words
+from basetracker.adapters.gates.trivy.program import Finished, Program
+from basetracker.adapters.gates.trivy.report import read_report
+from basetracker.adapters.gates.trivy.server import Server
+from basetracker.api.gate_trivy import Scanner
+from basetracker.core.findings import Scan, Scans
+from basetracker.errors import BasetrackerError, DeniedError, InvalidError, UnavailableError
+from basetracker.oci.lineage import PlatformImage
+from basetracker.oci.refs import Digest, ImageRef, Repository
+from basetracker.ports import Credential, Registry
+from basetracker.telemetry import LOGGER
+
+_FINDINGS_KEPT: Final = 200_000
+_SCANS_KEPT: Final = 5_000
+_GRACE: Final = 15.0
+"""Seconds that Trivy has to end by itself after its own time limit."""
+_KILLED: Final = -9
+_Key = tuple[Digest, str, frozenset[Scanner]]
+
+
+class Logins(Protocol):
+    """Gives other programs what they may log in to one registry with."""
+
+    async def login(self, repository: Repository, credential: Credential | None) -> Credential | None:
+        """For the repository's host and nowhere else; None for nobody. Raises as `Registry.digest`."""
+
+
+class Trivy:
+    """Scans images; one for the whole process, since it holds the database and bounds what runs at once."""
+
+    def __init__(
+        self,
+        program: Program,
+        source: Database | Server,
+        registry: Registry,
+        logins: Logins,
+        *,
+        concurrency: int,
+        token: str = "",
+    ) -> None:
+        """`source` is whose vulnerabilities are asked: a database here, or a server's; `token` is for the server."""
+        self._program = program
+        self._source = source
+        self._registry = registry
+        self._logins = logins
+        self._turns = asyncio.Semaphore(concurrency)
+        self._token = token
+        self._scans: OrderedDict[_Key, Scan] = OrderedDict()
+        self._findings = 0
+        self._flights: Flights[Scan] = Flights()
+
+    @property
+    def edition(self) -> str:
+        """Names the database in use; empty when it isn't known yet."""
+        return self._source.edition
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._source.close()
+
+    async def scan(
+        self, image: ImageRef, credential: Credential | None, scanners: frozenset[Scanner], limit: timedelta
+    ) -> Scans | None:
+        """What is found in `image.digest` on each platform; None when the registry has no such image.
+
+        `limit` bounds the scan of one platform, without the wait for its turn.
+
+        Raises:
+            UnavailableError: it can't be had now: Trivy or the registry failed, or took too long.
+            DeniedError: the registry doesn't let it be read.
+            InvalidError, MissingError: no image, no report about it, no Trivy.
+        """
+        found = await self._registry.image(image, credential)
+        if found is None:
+            return None
+        calls = [
+            self._platform(image.repository, platform, credential, scanners, limit) for platform in found.platforms
+        ]
+        return await _all(calls)
+
+    async def _platform(
+        self,
+        repository: Repository,
+        platform: PlatformImage,
+        credential: Credential | None,
+        scanners: frozenset[Scanner],
+        limit: timedelta,
+    ) -> Scan:
+        async def fly() -> Scan:
+            async with self._turns:
+                return await self._scanned(repository, platform, credential, scanners, limit)
+
+        known = self._kept((platform.digest, self.edition, scanners))
+        if known is not None:
+            return known
+        # Not the edition: whoever comes while a scan is under way is served by the database that it began with.
+        return await self._flights.join((repository, platform.digest, scanners, credential, limit), fly)
+
+    async def _scanned(
+        self,
+        repository: Repository,
+        platform: PlatformImage,
+        credential: Credential | None,
+        scanners: frozenset[Scanner],
+        limit: timedelta,
+    ) -> Scan:
+        where, edition = await self._where()
+        key = (platform.digest, edition, scanners)
+        known = self._kept(key)
+        if known is not None:
+            return known
+        secrets = environment_of(repository, await self._logins.login(repository, credential))
+        if self._token:
+            secrets["TRIVY_TOKEN"] = self._token
+        reference = f"{repository}@{platform.digest}"
+        done = await self._program.run(
+            *_arguments(scanners, limit, where),
+            "--",
+            reference,
+            seconds=limit.total_seconds() + _GRACE,
+            secrets=secrets,
+        )
+        if done.code != 0:
+            LOGGER.warning("Trivy's scan of %s ended with exit code %d: %s", reference, done.code, _safe(done, secrets))
+            raise _failure(done, repository)
+        scan = await asyncio.to_thread(read_report, done.output, done.complaint, platform, scanners)
+        if edition:
+            self._keep(key, scan)
+        return scan
+
+    async def _where(self) -> tuple[tuple[str, ...], str]:
+        """The arguments that name the source of vulnerabilities, and its edition."""
+        if isinstance(self._source, Server):
+            return ("--server", str(self._source.url)), await self._source.ready()
+        snapshot = await self._source.ready()
+        folder = ("--cache-dir", str(snapshot.folder), "--cache-backend", "memory")
+        return (*folder, "--skip-db-update", "--skip-java-db-update"), snapshot.edition
+
+    def _kept(self, key: _Key) -> Scan | None:
+        scan = self._scans.get(key)
+        if scan is not None:
+            self._scans.move_to_end(key)
+        return scan
+
+    def _keep(self, key: _Key, scan: Scan) -> None:
+        before = self._scans.pop(key, None)
+        self._findings += len(scan.findings) - (len(before.findings) if before is not None else 0)
+        self._scans[key] = scan
+        while len(self._scans) > 1 and (self._findings > _FINDINGS_KEPT or len(self._scans) > _SCANS_KEPT):
+            _, oldest = self._scans.popitem(last=False)
+            self._findings -= len(oldest.findings)
+
+
+async def _all(calls: Sequence[Coroutine[None, None, Scan]]) -> Scans:
+    """The answers of all; the first error ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in calls]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return tuple(task.result() for task in tasks)
+
+
+def _arguments(scanners: frozenset[Scanner], limit: timedelta, where: Sequence[str]) -> list[str]:
+    words = sorted(str(one) for one in scanners)
+    of_settings = [one for one in words if one in {Scanner.MISCONFIG, Scanner.SECRET}]
+    return [
+        *("image", "--image-src", "remote", "--format", "json", "--list-all-pkgs", "--no-progress"),
+        *("--scanners", ",".join(words)),
+        *(["--image-config-scanners", ",".join(of_settings)] if of_settings else []),
+        *("--timeout", f"{limit.total_seconds():.0f}s", "--offline-scan", "--skip-check-update"),
+        *("--skip-version-check", "--disable-telemetry", "--ignorefile", "", "--secret-config", ""),
+        *where,
+    ]
+
+
+def environment_of(repository: Repository, login: Credential | None) -> dict[str, str]:
+    """The login as Trivy reads it: lists set apart by commas and spaces, so that not every password can be told.
+
+    Raises:
+        InvalidError: it can't be told, or might be shown to anybody on the way.
+    """
+    if login is None:
+        return {}
+    if _may_be_plain(repository.host):
+        raise InvalidError(
+            f"Trivy may ask {repository.host} without TLS, so no credential is given to it; "
+            "name the registry by a host name that isn't local"
+        )
+    if any(not one or set(one) & set(', \t\r\n\0"') for one in (login.username, login.password)):
+        raise InvalidError(
+            f"Trivy can't take the credential for {repository.host}, since its user name or password holds a comma, "
+            "a space or a quotation mark; use another one"
+        )
+    return {"TRIVY_USERNAME": login.username, "TRIVY_PASSWORD": login.password}
+
+
+def _may_be_plain(host: str) -> bool:
+    """Whether Trivy's registry client falls back to plain HTTP there: local names and private addresses."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.strip("[]").lower()
+    if name == "localhost" or name.endswith((".localhost", ".local")):
+        return True
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return False
+
+
+def _failure(done: Finished, repository: Repository) -> BasetrackerError:
+    """What a failed run means, by what it logged; in words that stay the same from one try to the next."""
+    said = done.complaint.lower()
+    host = repository.host
+    if done.code == _KILLED:
+        return UnavailableError("Trivy was killed while it scanned, most often since memory ran out")
+    if "java db" in said:
+        return InvalidError(
+            "the image holds Java archives, which Trivy can't tell without its Java database; "
+            "name one in BASETRACKER_TRIVY_JAVA_DB_REPOSITORY"
+        )
+    if "no space left on device" in said:
+        return UnavailableError("the disk is full where Trivy works; see BASETRACKER_TRIVY_CACHE")
+    if "context deadline exceeded" in said:
+        return UnavailableError("Trivy took longer than it may; see the gate's timeout")
+    if "x509:" in said:
+        return UnavailableError(
+            f"Trivy doesn't trust the TLS certificate of {host}; name a file with its CA in BASETRACKER_CA_FILE"
+        )
+    if "twirp error" in said:
+        return UnavailableError(
+            "the Trivy server doesn't answer as it should; see BASETRACKER_TRIVY_SERVER and TRIVY_TOKEN"
+        )
+    if "manifest_unknown" in said or "blob_unknown" in said:
+        return UnavailableError(f"{host} has not all of the image in {repository.path} that Trivy needs")
+    if re.search(r"\b(unauthorized|denied): |forbidden", said):
+        return DeniedError(f"{host} doesn't let Trivy read {repository.path}; it needs the same rights as the operator")
+    return UnavailableError(f"Trivy ended with exit code {done.code}; the operator's log has its last words")
+
+
+def _safe(done: Finished, secrets: dict[str, str]) -> str:
+    """Its last words, without the secrets that it was given."""
+    text = done.complaint
+    for name in ("TRIVY_PASSWORD", "TRIVY_TOKEN"):
+        if secrets.get(name):
+            text = text.replace(secrets[name], "***")
+    return last_words(text)

@@ -1,0 +1,80 @@
+"""A Trivy server's word on which database it uses.
+
+Owns the one request that asks it; the scans themselves are Trivy's own client's matter. Used by `scanning`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from basetracker.adapters.http import Http
+from basetracker.errors import InvalidError
+from basetracker.ports import Clock
+
+_LIMIT: Final = 64 * 1024
+_INTERVAL: Final = timedelta(minutes=10)
+_LONGEST_WORD: Final = 64
+
+
+class Server:
+    """Where the server is, and the edition of its database as it was last heard."""
+
+    def __init__(self, address: str, http: Http, clock: Clock) -> None:
+        """`address` is an http or https URL. Raises InvalidError for another."""
+        self.url = _parsed(address)
+        self._http = http
+        self._clock = clock
+        self._asking: asyncio.Task[None] | None = None
+        self.edition = ""
+
+    async def ready(self) -> str:
+        """The edition, asked for now when it isn't known; empty when the server doesn't tell. Later asked in the background."""
+        if not self.edition:
+            await self._ask()
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_again(), name="Trivy server's database")
+        return self.edition
+
+    async def close(self) -> None:
+        """End the asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._asking
+
+    async def _ask_again(self) -> None:
+        while True:
+            await self._clock.sleep(_INTERVAL.total_seconds())
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """One request; an answer that doesn't come or can't be read leaves what is known."""
+        with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            host = self.url.host or ""
+            proxy = self._http.proxy_for(host) if self.url.scheme == "https" else None
+            async with self._http.session.get(self.url / "version", allow_redirects=False, proxy=proxy) as answer:
+                body = await answer.content.read(_LIMIT)
+                if answer.status == 200:
+                    self.edition = edition_of(json.loads(body)["VulnerabilityDB"])
+
+
+def edition_of(database: Any) -> str:
+    """What names a server's database. Raises KeyError, TypeError or ValueError when it isn't told."""
+    return f"{int(database['Version'])} of {str(database['UpdatedAt'])[:_LONGEST_WORD]}"
+
+
+def _parsed(address: str) -> URL:
+    try:
+        url = URL(address)
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host or url.user is not None:
+        raise InvalidError("BASETRACKER_TRIVY_SERVER is not an http or https address like http://trivy.trivy:4954")
+    return url
