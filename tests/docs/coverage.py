@@ -50,6 +50,7 @@ INSTEAD = "kubectl -n basetracker-system exec -i deploy/basetracker -- "
 TEXTS = {
     "README.md": "compared with what the demo prints",
     "docs/tutorial/demo.md": "compared with what the demo prints",
+    "docs/dev/add-a-gate.md": "a drawing",
     "docs/dev/house.md": "a drawing",
     "docs/explanation/lineage.md": "a drawing",
     "docs/reference/commands.md": "generated",

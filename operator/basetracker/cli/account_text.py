@@ -75,7 +75,10 @@ def _image(item: Json) -> Branch:
     if item["validated"]:
         kept = item["validated"]
         when = f"at {kept['at']}" if kept["at"] else "now, and not yet in the status"
-        below.append(Branch(f"validated: {_short(kept['digest'])} for base {_short(kept['baseDigest'])} {when}"))
+        passed = tuple(Branch(f"{one['name']}: {one['message']}") for one in kept.get("gates", ()))
+        below.append(
+            Branch(f"validated: {_short(kept['digest'])} for base {_short(kept['baseDigest'])} {when}", passed)
+        )
     below += _build(item)
     below += _gates(item["gates"] or [])
     below += _workloads(item["workloads"])
@@ -141,7 +144,8 @@ def _task(task: Json) -> Iterator[Branch]:
 def _gates(gates: list[Json]) -> Iterator[Branch]:
     if gates:
         rows = tuple((one["name"], one["verdict"], one["reason"], one["message"]) for one in gates)
-        yield Branch("gates:", (Grid(columns=("GATE", "VERDICT", "REASON", "MESSAGE"), rows=rows),))
+        about = next((f" about {_short(one['digest'])}" for one in gates if one.get("digest")), "")
+        yield Branch(f"gates{about}:", (Grid(columns=("GATE", "VERDICT", "REASON", "MESSAGE"), rows=rows),))
 
 
 def _workloads(workloads: list[Json]) -> Iterator[Branch]:
