@@ -29,6 +29,7 @@ from basetracker.adapters.kube_answers import (
     read_json,
     read_lines,
     read_refusal,
+    read_text,
     translate,
     unreachable,
 )
@@ -146,6 +147,18 @@ class Kube:
         """The object or list; None when there is none."""
         async with await self._send(_Request("GET", path, params, accept=accept, limit=_total(seconds))) as response:
             return None if response.status == 404 else await self._document(response)
+
+    async def text(self, path: str, params: Params = None, *, largest: int) -> str | None:
+        """The beginning of what isn't JSON, such as a log: `largest` bytes at most; None when there is none."""
+        async with await self._send(_Request("GET", path, params, accept="*/*")) as response:
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                raise await self._refusal(response)
+            try:
+                return await read_text(response, largest)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise unreachable(error) from error
 
     async def pages(
         self, path: str, params: Params = None, *, accept: str = JSON, limit: int = PAGE

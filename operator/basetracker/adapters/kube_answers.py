@@ -124,6 +124,16 @@ async def read_refusal(response: aiohttp.ClientResponse) -> Any:
     return as_json(await response.content.read(LARGEST_REFUSAL))
 
 
+async def read_text(response: aiohttp.ClientResponse, largest: int) -> str:
+    """The first `largest` bytes of the body as text; what isn't UTF-8 is replaced."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) >= largest:
+            break
+    return bytes(content[:largest]).decode(errors="replace")
+
+
 async def read_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     """The lines of a stream as they come; a last line without its end is a broken one and left out.
 

@@ -12,9 +12,9 @@ ask. It is the cluster of `basetracker demo` and of the fast tests.
     await cluster.stop()
 
 What is real: discovery, CRUD, the patch formats with field ownership, watches, Tables, CRDs with their schema and CEL
-rules, OpenAPI v3, RBAC, ServiceAccount tokens, garbage collection, Deployments and ReplicaSets. What is faked: Pods
-start without containers. What is missing: protobuf bodies, webhooks, logs and exec, the controllers of other
-workloads, the cost limits of CEL.
+rules, OpenAPI v3, RBAC, ServiceAccount tokens, garbage collection, Deployments, ReplicaSets and Jobs. What is faked: Pods
+start without containers, and their logs are annotations. What is missing: protobuf bodies, webhooks, exec, the
+controllers of other workloads, the cost limits of CEL.
 """
 
 from basetracker.emulators.cluster.cluster import Cluster

@@ -38,7 +38,9 @@ def _kind(group_version: str, plural: str, kind: str, **more: Any) -> Resource:
     )
 
 
-def _workload(plural: str, kind: str, short: str, *, scalable: bool = True) -> Resource:
+def _workload(
+    plural: str, kind: str, short: str, *, scalable: bool = True, selectable: tuple[str, ...] = ()
+) -> Resource:
     scale = _SCALE if scalable else None
     return _kind(
         "apps/v1",
@@ -49,6 +51,7 @@ def _workload(plural: str, kind: str, short: str, *, scalable: bool = True) -> R
         has_status=True,
         has_generation=True,
         scale=scale,
+        selectable=selectable,
     )
 
 
@@ -84,7 +87,7 @@ def builtin_resources() -> list[Resource]:
             storage="events",
         ),
         _workload("deployments", "Deployment", "deploy"),
-        _workload("replicasets", "ReplicaSet", "rs"),
+        _workload("replicasets", "ReplicaSet", "rs", selectable=("status.replicas",)),
         _workload("statefulsets", "StatefulSet", "sts"),
         _workload("daemonsets", "DaemonSet", "ds", scalable=False),
         _kind("apps/v1", "controllerrevisions", "ControllerRevision"),

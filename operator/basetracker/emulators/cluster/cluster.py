@@ -20,6 +20,7 @@ from basetracker.emulators.cluster.builtin import builtin_resources
 from basetracker.emulators.cluster.client import Client
 from basetracker.emulators.cluster.controllers.deployments import Deployments
 from basetracker.emulators.cluster.controllers.garbage import Garbage
+from basetracker.emulators.cluster.controllers.jobs import Jobs
 from basetracker.emulators.cluster.controllers.kubelet import Crashes, Kubelet, ResolveImage, any_image
 from basetracker.emulators.cluster.controllers.loop import Controller, Loop
 from basetracker.emulators.cluster.controllers.namespaces import Namespaces
@@ -79,6 +80,7 @@ class Cluster:
             Garbage(system),
             Deployments(system, recorder, clock),
             ReplicaSets(system, clock),
+            Jobs(system, clock),
         ]
         self._loop = Loop(self._store, controllers)
         self._kubelet = Kubelet(

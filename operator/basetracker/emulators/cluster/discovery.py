@@ -11,7 +11,12 @@ from typing import Any
 from basetracker.emulators.cluster.document import Json
 from basetracker.emulators.cluster.resources import Catalogue, Resource
 
-_SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "scale": ["get", "patch", "update"], "token": ["create"]}
+_SUBRESOURCE_VERBS = {
+    "status": ["get", "patch", "update"],
+    "scale": ["get", "patch", "update"],
+    "token": ["create"],
+    "log": ["get"],
+}
 _FOREIGN_KINDS = {"scale": ("autoscaling", "v1", "Scale"), "token": ("authentication.k8s.io", "v1", "TokenRequest")}
 
 

@@ -15,6 +15,7 @@ from basetracker.emulators.cluster.lists import encoded_list, formed, page
 from basetracker.emulators.cluster.objects import Deletion, Objects, Outcome, Propagation
 from basetracker.emulators.cluster.patches import json_patch, merge_patch
 from basetracker.emulators.cluster.patching import JSON_PATCH, patch
+from basetracker.emulators.cluster.podlogs import log_of
 from basetracker.emulators.cluster.requests import Target, form_of, is_watch, write_options
 from basetracker.emulators.cluster.resources import Resource
 from basetracker.emulators.cluster.reviews import Reviews
@@ -195,12 +196,20 @@ class Operations:
             return Reply(body=answer, status=201)
         if name == "scale":
             return self._scale(call, resource, target)
+        if name == "log":
+            return self._log(call, resource, target)
         if call.method == "GET":
             document = self._objects.get(resource, target.namespace, target.name)
             return self._reply(call, resource, Outcome(document=document))
         if call.method not in ("PUT", "PATCH"):
             raise refusals.method_not_allowed()
         return self._write(call, resource, target, "status")
+
+    def _log(self, call: Call, resource: Resource, target: Target) -> Reply:
+        if call.method != "GET":
+            raise refusals.method_not_allowed()
+        pod = self._objects.get(resource, target.namespace, target.name)
+        return Reply(body=log_of(pod, call.query), media_type="text/plain")
 
     def _scale(self, call: Call, resource: Resource, target: Target) -> Reply:
         def change(scale: Json) -> Json:

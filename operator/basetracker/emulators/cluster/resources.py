@@ -97,6 +97,8 @@ class Resource:
         names = (["status"] if self.has_status else []) + (["scale"] if self.scale else [])
         if self.key == "serviceaccounts":
             names.append("token")
+        if self.key == "pods":
+            names.append("log")
         return tuple(names)
 
 

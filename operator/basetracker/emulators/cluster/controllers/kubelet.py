@@ -2,7 +2,9 @@
 
 Owns the life of every Pod: its node, the digest behind each image, readiness, back-off, deletion. An image is asked
 for through `resolve_image`; a Pod with the annotation `emulator.basetracker.dev/crash: "true"`, or whose image
-`crashes` says so, never gets ready. What the status looks like is `podstatus.py`'s.
+`crashes` says so, never gets ready. A Pod that is expected to end, such as a Job's, ends at once, with 0 or with the exit
+code that its annotation `emulator.basetracker.dev/exit-code` says; `never` lets it go on. What the status looks like is
+`podstatus.py`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from basetracker.emulators.cluster.client import Client
-from basetracker.emulators.cluster.controllers.podstatus import ContainerLook, pod_status
+from basetracker.emulators.cluster.controllers.podstatus import ContainerLook, ended_status, pod_status
 from basetracker.emulators.cluster.controllers.recorder import Recorder
 from basetracker.emulators.cluster.document import Json, dig, rfc3339, same
 from basetracker.emulators.cluster.refusals import Refusal
@@ -23,6 +25,7 @@ from basetracker.emulators.cluster.store import Change, Name
 
 _LOG = logging.getLogger(__name__)
 CRASH = "emulator.basetracker.dev/crash"
+EXIT_CODE = "emulator.basetracker.dev/exit-code"
 NODE = "emulated-node-1"
 _LONGEST_PAUSE = 5.0
 
@@ -117,7 +120,8 @@ class Kubelet:
         nudge = self._nudges[name]
         if not self._bind(name):
             return
-        self._write(name, [])
+        if dig(self._client.get("Pod", *name), "status", "phase") not in ("Succeeded", "Failed"):
+            self._write(name, [])
         await _pause(nudge, self.start_seconds)
         pause = max(self.start_seconds * 2, 0.05)
         failed = 0
@@ -126,6 +130,9 @@ class Kubelet:
             if dig(pod, "metadata", "deletionTimestamp"):
                 self._client.delete("Pod", *name, grace=0, uid=pod["metadata"]["uid"])
                 return
+            if dig(pod, "status", "phase") in ("Succeeded", "Failed"):
+                await nudge.wait()
+                continue
             looks = await self._looks(pod, failed)
             if not self._write(name, looks):
                 return
@@ -133,6 +140,8 @@ class Kubelet:
                 self._tell(pod, look)
             if all(look.is_running for look in looks):
                 failed = 0
+                if (code := _exit_code(pod)) is not None:
+                    self._end(name, code)
                 await nudge.wait()
                 continue
             failed += 1
@@ -176,7 +185,7 @@ class Kubelet:
             message = f'Back-off pulling image "{image}": ErrImagePull: {why}' if failed else why
             return ContainerLook(container["name"], image, reason=reason, message=message)
         told = dig(pod, "metadata", "annotations", CRASH) == "true"
-        if told or await self.crashes(image):
+        if _exit_code(pod) is None and (told or await self.crashes(image)):
             where = f"{container['name']} pod={pod['metadata']['name']}_{pod['metadata']['namespace']}"
             message = f"back-off 10s restarting failed container={where}({pod['metadata']['uid']})"
             reason = "CrashLoopBackOff" if failed else "Error"
@@ -190,6 +199,14 @@ class Kubelet:
             copy["status"] = pod_status(copy, looks, rfc3339(self._clock()))
 
         return self._client.edit("Pod", *name, change, status=True) is not None
+
+    def _end(self, name: Name, code: int) -> None:
+        """Write that every container has ended with this exit code, for good."""
+
+        def change(copy: Json) -> None:
+            copy["status"] = ended_status(copy, code, rfc3339(self._clock()))
+
+        self._client.edit("Pod", *name, change, status=True)
 
     def _tell(self, pod: Json, look: ContainerLook) -> None:
         field = f"spec.{'initContainers' if look.init else 'containers'}{{{look.name}}}"
@@ -213,6 +230,15 @@ class Kubelet:
         again = look.is_running and before.get("ready") and before.get("image") == look.image
         for kind, reason, message in [] if again else told:
             self._recorder.record(pod, kind, reason, message, "kubelet", field)
+
+
+def _exit_code(pod: Json) -> int | None:
+    """What the Pod's processes end with; None where they go on for ever."""
+    if dig(pod, "spec", "restartPolicy", default="Always") == "Always":
+        return None
+    annotations = dig(pod, "metadata", "annotations", default={})
+    told = annotations.get(EXIT_CODE) or ("1" if annotations.get(CRASH) == "true" else "0")
+    return None if told == "never" else int(told)
 
 
 def _containers(pod: Json) -> list[Json]:

@@ -80,6 +80,22 @@ def pod_status(pod: Json, looks: Sequence[ContainerLook], now: str) -> Json:
     return status | ({"podIP": address, "podIPs": [{"ip": address}]} if started else {})
 
 
+def ended_status(pod: Json, code: int, now: str) -> Json:
+    """The last status of a Pod whose containers run and have now all ended with this exit code."""
+    status = dict(pod.get("status") or {})
+    reason = "Error" if code else "Completed"
+    containers = []
+    for before in status.get("containerStatuses") or []:
+        begun = dig(before, "state", "running", "startedAt", default=now)
+        ended = {"exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": now}
+        containers.append(before | {"ready": False, "started": False, "state": {"terminated": ended}})
+    why = ("PodFailed", "") if code else ("PodCompleted", "")
+    kinds = (("PodScheduled", True), ("Initialized", True), ("ContainersReady", False), ("Ready", False))
+    conditions = [_condition(pod, kind, holds, *(("", "") if holds else why), now) for kind, holds in kinds]
+    phase = "Failed" if code else "Succeeded"
+    return status | {"phase": phase, "conditions": conditions, "containerStatuses": containers}
+
+
 def _address(pod: Json) -> str:
     number = int.from_bytes(hashlib.sha256(pod["metadata"]["uid"].encode()).digest()[:2], "big")
     return f"10.244.{number >> 8}.{number & 255}"

@@ -1,0 +1,1 @@
+"""The gate that asks a Job of the user's own."""

@@ -1,0 +1,166 @@
+"""The Job that a question becomes: what is filled in, what is refused, and what is the same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from basetracker.adapters.gates.job.template import job_name, job_of, strangeness
+from basetracker.api.gate_job import JobGate
+from basetracker.api.gates import Gate
+from basetracker.api.tracker import Key
+from basetracker.errors import InvalidError
+from basetracker.oci.refs import Digest, parse_image
+from basetracker.ports import Question
+
+Json = dict[str, Any]
+DIGEST = Digest("sha256:" + "a" * 64)
+SCAN: Json = {"name": "scan", "image": "scan:1"}
+
+
+def gate_of(pod: Json | None = None, *, timeout: str = "30m", **spec: Any) -> JobGate:
+    template = {"spec": {"template": {"spec": pod if pod is not None else {"containers": [SCAN]}}} | spec}
+    return JobGate.model_validate({"template": template, "timeout": timeout})
+
+
+def question_of(gate: JobGate, *, tracker: str = "python") -> Question:
+    return Question(
+        tracker=Key(namespace="shop", name=tracker),
+        uid="1f2e",
+        downstream="checkout",
+        name="job",
+        gate=Gate(job=gate),
+        image=parse_image("contoso.azurecr.io/shop/checkout:main").pinned(DIGEST),
+        since=datetime(2026, 11, 22, tzinfo=UTC),
+    )
+
+
+def job(gate: JobGate) -> Json:
+    return job_of(question_of(gate), gate)
+
+
+def pod_of(gate: JobGate) -> Json:
+    return dict(job(gate)["spec"]["template"]["spec"])
+
+
+def test_placeholders_are_replaced_as_text_and_once() -> None:
+    gate = gate_of(
+        {
+            "initContainers": [
+                {"name": "fetch", "image": "skopeo:1", "command": ["copy", "{{repository}}@{{digest}}"]}
+            ],
+            "containers": [
+                SCAN
+                | {
+                    "args": ["--image={{image}}", "{{tag}}{{unknown}}", "{{ image }}", "$(IMAGE)"],
+                    "env": [
+                        {"name": "WHAT", "value": "{{image}}!"},
+                        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "{{image}}"}}},
+                    ],
+                }
+            ],
+        }
+    )
+    pod = pod_of(gate)
+    assert pod["initContainers"][0]["command"] == ["copy", f"contoso.azurecr.io/shop/checkout@{DIGEST}"]
+    (scan,) = pod["containers"]
+    image = f"contoso.azurecr.io/shop/checkout:main@{DIGEST}"
+    assert scan["args"] == [f"--image={image}", "main{{unknown}}", "{{ image }}", "$(IMAGE)"]
+    assert scan["env"][4:] == [
+        {"name": "WHAT", "value": f"{image}!"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "{{image}}"}}},
+    ]
+    assert scan["image"] == "scan:1"
+    assert gate == gate_of(gate.template.spec["template"]["spec"]), "the declared template stays as it was"
+
+
+def test_the_names_of_the_image_are_ours_and_come_first() -> None:
+    lie = {"name": "IMAGE_DIGEST", "value": "sha256:0"}
+    (scan,) = pod_of(gate_of({"containers": [SCAN | {"env": [lie, {"name": "A", "value": "1"}]}]}))["containers"]
+    assert [entry["name"] for entry in scan["env"]] == ["IMAGE", "IMAGE_REPOSITORY", "IMAGE_TAG", "IMAGE_DIGEST", "A"]
+    assert scan["env"][3]["value"] == str(DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "value"),
+    [
+        ({}, "activeDeadlineSeconds", 1800),
+        ({"activeDeadlineSeconds": 60}, "activeDeadlineSeconds", 60),
+        ({"activeDeadlineSeconds": 99999}, "activeDeadlineSeconds", 1800),
+        ({"activeDeadlineSeconds": 0}, "activeDeadlineSeconds", 1800),
+        ({}, "backoffLimit", 0),
+        ({"backoffLimit": 2}, "backoffLimit", 2),
+        ({}, "ttlSecondsAfterFinished", 3600),
+        ({"ttlSecondsAfterFinished": 7200}, "ttlSecondsAfterFinished", 7200),
+        ({"ttlSecondsAfterFinished": 0}, "ttlSecondsAfterFinished", 60),
+    ],
+)
+def test_limits(spec: Json, field: str, value: int) -> None:
+    assert job(gate_of(**spec))["spec"][field] == value
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        (gate_of({}), "no spec.template.spec.containers"),
+        (gate_of({"containers": []}), "no spec.template.spec.containers"),
+        (gate_of({"containers": "scan"}), "containers that aren't a list"),
+        (gate_of({"containers": ["scan"]}), "a container that isn't an object"),
+        (gate_of({"containers": [SCAN | {"env": "A=1"}]}), "env isn't a list"),
+        (gate_of({"containers": [SCAN], "restartPolicy": "OnFailure"}), "a restartPolicy other than Never"),
+        (gate_of(selector={"matchLabels": {"a": "b"}}), r"sets spec\.selector"),
+        (gate_of(manualSelector=True), r"sets spec\.manualSelector"),
+        (gate_of(managedBy="example.com/me"), r"sets spec\.managedBy"),
+        (JobGate.model_validate({"template": {"spec": {}}}), "no spec.template.spec.containers"),
+        (JobGate.model_validate({"template": {"spec": {"template": []}}}), "no spec.template.spec.containers"),
+    ],
+)
+def test_a_template_that_cannot_judge_is_refused(gate: JobGate, words: str) -> None:
+    with pytest.raises(InvalidError, match=words):
+        job(gate)
+
+
+def test_a_wish_for_the_token_is_heeded() -> None:
+    assert pod_of(gate_of())["automountServiceAccountToken"] is False
+    assert pod_of(gate_of({"containers": [SCAN], "automountServiceAccountToken": True}))["automountServiceAccountToken"]
+
+
+def test_the_name_is_one_for_a_question() -> None:
+    gate = gate_of()
+    question = question_of(gate)
+    others = [
+        replace(question, uid="other"),
+        replace(question, downstream="cart"),
+        replace(question, name="job-2"),
+        replace(question, image=question.image.pinned(Digest("sha256:" + "b" * 64))),
+    ]
+    names = {job_name(one, gate) for one in others} | {job_name(question, gate_of(timeout="31m"))}
+    assert job_name(question, gate_of()) == job_name(question, gate)
+    assert len(names | {job_name(question, gate)}) == 6
+    long = job_name(question_of(gate, tracker="a." * 126), gate)
+    for name in {*names, long}:
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
+        assert len(name) <= 63
+    labels = job_of(question_of(gate, tracker="a." * 126), gate)["metadata"]["labels"]
+    assert all(re.fullmatch(r"[a-z0-9A-Z]([a-z0-9A-Z._-]*[a-z0-9A-Z])?", value) for value in labels.values())
+    assert all(len(value) <= 63 for value in labels.values())
+
+
+def test_what_the_server_adds_is_no_strangeness() -> None:
+    gate = gate_of({"containers": [SCAN | {"env": [{"name": "EMPTY", "value": ""}], "command": []}]})
+    stored = job(gate)
+    (scan,) = stored["spec"]["template"]["spec"]["containers"]
+    scan |= {"imagePullPolicy": "Always", "image": "mirror.example.com/scan:1", "resources": {}}
+    scan["env"][-1] = {"name": "EMPTY"}
+    del scan["command"]
+    assert strangeness(stored, job(gate)) == ""
+    scan["env"][3] = {"name": "IMAGE_DIGEST", "value": "sha256:0"}
+    assert strangeness(stored, job(gate)) == "it runs something else than the gate's template"
+
+
+def test_gates_with_templates_can_be_keys() -> None:
+    assert len({Gate(job=gate_of()), Gate(job=gate_of()), Gate(job=gate_of(timeout="1m"))}) == 2
