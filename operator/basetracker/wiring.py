@@ -18,6 +18,7 @@ from basetracker.adapters.cluster_data import ClusterData
 from basetracker.adapters.events import ClusterEvents
 from basetracker.adapters.gates.defender.asking import Findings
 from basetracker.adapters.gates.defender.gate import Defender
+from basetracker.adapters.gates.job.gate import JobGates
 from basetracker.adapters.gates.signature.gate import SignatureGate
 from basetracker.adapters.gates.trivy.gate import TrivyJudge
 from basetracker.adapters.gates.trivy.making import TrivySettings, make_trivy
@@ -121,6 +122,7 @@ async def wired(
         GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
         GateKind.DEFENDER: Defender(findings, clock),
         GateKind.TRIVY: TrivyJudge(trivy, clock),
+        GateKind.JOB: JobGates(kube, clock=clock, may=lead.is_held),
     }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
     world = World(
