@@ -120,7 +120,7 @@ async def wired(
     findings = Findings(arm, clock, subscriptions=settings.subscriptions)
     gates: dict[GateKind, JudgesImages] = {
         GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
-        GateKind.DEFENDER: Defender(findings, clock),
+        GateKind.DEFENDER: Defender(findings, registry, clock),
         GateKind.TRIVY: TrivyJudge(trivy, clock),
         GateKind.JOB: JobGates(kube, clock=clock, may=lead.is_held),
     }

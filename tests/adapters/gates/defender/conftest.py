@@ -23,8 +23,10 @@ from basetracker.emulators.cloud import SUBSCRIPTION, Cloud
 from basetracker.emulators.identities import Identity
 from basetracker.emulators.resource_graph import assessment
 from basetracker.emulators.timeline import ManualClock, utcnow
-from basetracker.oci.refs import Digest, parse_image
-from basetracker.ports import Answer, Question
+from basetracker.oci.lineage import Image, PlatformImage
+from basetracker.oci.platform import Platform
+from basetracker.oci.refs import Digest, ImageRef, parse_image
+from basetracker.ports import Answer, Credential, Question
 
 SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 IMAGE = parse_image("contoso.azurecr.io/shop/checkout:main")
@@ -53,6 +55,26 @@ class Time:
         await asyncio.sleep(0)
 
 
+class Images:
+    """A registry that has images with these platforms."""
+
+    def __init__(self, platforms: dict[Digest, tuple[Digest, ...]]) -> None:
+        self._platforms = platforms
+
+    async def digest(self, image: ImageRef, credential: Credential | None) -> Digest | None:
+        return image.digest
+
+    async def image(self, image: ImageRef, credential: Credential | None) -> Image | None:
+        assert image.digest is not None
+        if image.digest not in self._platforms:
+            return None
+        found = [
+            PlatformImage(digest=one, platform=Platform("linux", "amd64"), diff_ids=())
+            for one in self._platforms[image.digest]
+        ]
+        return Image(digest=image.digest, platforms=tuple(found))
+
+
 @dataclass
 class World:
     """The emulated Azure of a test and the gate on it."""
@@ -63,6 +85,8 @@ class World:
     http: Http
     directory: Path
     began: datetime
+    platforms: dict[Digest, tuple[Digest, ...]] = field(default_factory=lambda: {DIGEST: (DIGEST,), OTHER: (OTHER,)})
+    """The digests of each image's platforms; its own where it is of one platform."""
     _open: list[Any] = field(default_factory=list)
 
     def findings(self, *, anonymous: bool = False, subscriptions: tuple[str, ...] = (), most: int = 50) -> Findings:
@@ -76,7 +100,7 @@ class World:
 
     def gate(self, **settings: Any) -> Defender:
         """The gate over `findings(**settings)`."""
-        return Defender(self.findings(**settings), self.time)
+        return Defender(self.findings(**settings), Images(self.platforms), self.time)
 
     def found(self, *cves: tuple[str, str], digest: Digest = DIGEST, **said: Any) -> None:
         """Let Defender have found these (id, severity) in a package of the digest."""

@@ -57,7 +57,7 @@ def _answer(documents: list[Any]) -> GateVerdict:
     except ShapeError:
         known = Known(whole=False)
     gate = DefenderGate(wait_at_least=timedelta(0), on_unknown=OnUnknown.HOLD)
-    return verdict(gate, IMAGE, DIGEST, known, timedelta(0)).verdict
+    return verdict(gate, IMAGE, [known], timedelta(0)).verdict
 
 
 @given(JSON)
@@ -84,8 +84,8 @@ def test_a_message_is_one_bounded_line_whatever_it_names(names: list[tuple[str, 
         holes = [{"CveId": cve or "x", "Severity": "Critical"}]
         rows.append(read_row(GOOD | {"software": package or "x", "fixed": fixed, "cves": holes}))
     gate = DefenderGate()
-    told = verdict(gate, IMAGE, DIGEST, Known(rows=tuple(rows)), timedelta(0))
-    again = verdict(gate, IMAGE, DIGEST, Known(rows=tuple(reversed(rows))), timedelta(hours=5))
+    told = verdict(gate, IMAGE, [Known(rows=tuple(rows))], timedelta(0))
+    again = verdict(gate, IMAGE, [Known(rows=tuple(reversed(rows)))], timedelta(hours=5))
     assert told == again, "neither the rows' order nor the time changes it"
     assert told.verdict is GateVerdict.FAIL
     assert len(told.message) <= 1000

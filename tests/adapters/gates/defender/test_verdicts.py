@@ -8,7 +8,7 @@ import pytest
 
 from basetracker.api.names import GateVerdict
 from basetracker.emulators.faults import Fault
-from basetracker.errors import DeniedError, InvalidError, UnavailableError
+from basetracker.errors import DeniedError, InvalidError, MissingError, UnavailableError
 from basetracker.oci.refs import Digest
 
 from .conftest import DIGEST, OTHER, QUERIES, SCOPE, World
@@ -128,9 +128,53 @@ async def test_without_an_azure_identity_nothing_is_asked(world: World) -> None:
 
 
 async def test_a_digest_of_another_kind_enters_no_query(world: World) -> None:
-    with pytest.raises(InvalidError, match="sha256"):
-        await world.judge(Digest("sha512:" + "a" * 128))
+    longer = Digest("sha512:" + "a" * 128)
+    world.platforms[longer] = (longer,)
+    world.platforms[OTHER] = (DIGEST, longer)
+    for digest in (longer, OTHER):
+        with pytest.raises(InvalidError, match="sha256"):
+            await world.judge(digest)
     assert world.queries() == []
+
+
+async def test_a_digest_that_the_registry_lacks_is_not_asked_about(world: World) -> None:
+    with pytest.raises(MissingError, match="has no image"):
+        await world.judge(Digest.of(b"gone"))
+    assert world.queries() == []
+
+
+@pytest.fixture
+def index(world: World) -> Digest:
+    """An image of two platforms."""
+    digest = Digest.of(b"index")
+    world.platforms[digest] = (DIGEST, OTHER)
+    return digest
+
+
+async def test_a_finding_in_one_platform_fails_the_whole_image(world: World, index: Digest) -> None:
+    world.found(("CVE-2026-1", "Low"), digest=index)
+    world.found(("CVE-2026-2", "Critical"), digest=OTHER)
+    answer = await world.judge(index)
+    assert (answer.digest, answer.verdict) == (index, FAIL)
+    assert len(world.queries()) == 1
+
+
+async def test_an_image_is_scanned_when_itself_or_each_platform_is(world: World, index: Digest) -> None:
+    world.found(("CVE-2026-1", "Low"), digest=DIGEST)
+    half = await world.judge(index)
+    assert (half.verdict, half.reason) == (PENDING, "AwaitingDefender")
+    assert "or some of its platforms" in half.message
+    world.found(("CVE-2026-1", "Low"), digest=OTHER)
+    assert (await world.judge(index)).verdict is PASS
+    del world.cloud.graph.assessments[:]
+    world.found(("CVE-2026-1", "Low"), digest=index)
+    assert (await world.judge(index)).verdict is PASS
+
+
+async def test_a_platform_that_cannot_be_read_is_never_clean(world: World, index: Digest) -> None:
+    world.found(("CVE-2026-1", "Low"), digest=index)
+    world.found(("CVE-2026-1", "Severe"), digest=OTHER)
+    assert (await world.judge(index)).reason == "FindingsUnreadable"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ nothing of one that it hasn't looked at. Made by the wiring.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -16,9 +17,9 @@ from basetracker.adapters.gates.defender.columns import Code, Finding, is_asked_
 from basetracker.api.gate_defender import DefenderGate, OnUnknown
 from basetracker.api.names import GateVerdict
 from basetracker.api.severity import Severity
-from basetracker.errors import InvalidError
-from basetracker.oci.refs import Digest, ImageRef
-from basetracker.ports import Answer, Clock, Credential, Question
+from basetracker.errors import InvalidError, MissingError
+from basetracker.oci.refs import ImageRef
+from basetracker.ports import Answer, Clock, Credential, Question, Registry
 
 VULNERABLE: Final = "Vulnerable"
 BELOW: Final = "NothingSoSevere"
@@ -35,36 +36,50 @@ _SCANNED: Final = frozenset({Code.UNHEALTHY, Code.HEALTHY, Code.EXEMPT})
 class Defender:
     """See `ports.JudgesImages`."""
 
-    def __init__(self, findings: Findings, clock: Clock) -> None:
+    def __init__(self, findings: Findings, registry: Registry, clock: Clock) -> None:
+        """`registry` tells which platforms an image has: Defender may know each by the digest of its own."""
         self._findings = findings
+        self._registry = registry
         self._clock = clock
 
     async def judge(self, question: Question, credential: Credential | None) -> Answer:
-        """See `ports.JudgesImages`; asks as the operator's Azure identity, whatever the credential."""
+        """See `ports.JudgesImages`; Azure is asked as the operator's identity, the registry with the credential."""
         gate, digest = question.gate.defender, question.image.digest
-        if gate is None or digest is None or not is_asked_about(digest):
-            raise InvalidError("Defender for Cloud can only be asked about an image with a sha256 digest")
-        known = await self._findings.about(digest)
+        if gate is None or digest is None:
+            raise InvalidError("Defender for Cloud can only be asked about an image with a digest")
+        image = await self._registry.image(question.image, credential)
+        if image is None:
+            raise MissingError(f"{question.image.repository} has no image {digest.short}")
+        platforms = sorted({one.digest for one in image.platforms} - {digest}, key=str)
+        if not all(is_asked_about(one) for one in (digest, *platforms)):
+            raise InvalidError("Defender for Cloud can only be asked about images with sha256 digests")
+        known = await asyncio.gather(*(self._findings.about(one) for one in (digest, *platforms)))
         left = gate.wait_at_least - (self._clock.now() - question.since)
-        return verdict(gate, question.image, digest, known, left)
+        return verdict(gate, question.image.pinned(digest), known, left)
 
     def edition(self) -> str:
         """None is known: Defender scans again daily, and tells no version."""
         return ""
 
 
-def verdict(gate: DefenderGate, image: ImageRef, digest: Digest, known: Known, left: timedelta) -> Answer:
-    """What is known of `digest` as an answer; `left` is what is left of the wait."""
+def verdict(gate: DefenderGate, image: ImageRef, known: Sequence[Known], left: timedelta) -> Answer:
+    """The answer about `image`, which has a digest.
+
+    `known` is what Defender says of it, and then of each platform where it has several; `left` is what is left of the wait.
+    """
+    digest = image.digest
+    if digest is None:
+        raise InvalidError(f"{image} names no digest")
 
     def answer(word: GateVerdict, reason: str, message: str, again: timedelta | None = None) -> Answer:
         return Answer(digest=digest, verdict=word, reason=reason, message=message, again=again)
 
-    findings = _distinct(one for row in known.rows for one in row.findings)
+    findings = _distinct(one for part in known for row in part.rows for one in row.findings)
     severe = [one for one in findings if one.severity in gate.severity]
     if severe:
         # A finding is about these bytes, so it counts in whichever registry it was made.
         return answer(GateVerdict.FAIL, VULNERABLE, _named(severe))
-    if not known.whole:
+    if not all(part.whole for part in known):
         return answer(
             GateVerdict.PENDING,
             UNREADABLE,
@@ -72,10 +87,11 @@ def verdict(gate: DefenderGate, image: ImageRef, digest: Digest, known: Known, l
             "see the operator's log",
         )
     wanted = _listed(gate.severity)
-    if any(row.code in _SCANNED and row.is_about(image) for row in known.rows):
+    if _is_scanned(image, known[0]) or (known[1:] and all(_is_scanned(image, part) for part in known[1:])):
         less = f"; besides {_counted(findings)}" if findings else ""
         return answer(GateVerdict.PASS, BELOW, f"Defender for Cloud has found nothing of {wanted} in this digest{less}")
-    silence = "Defender for Cloud says nothing about this digest in its repository"
+    parts = " or some of its platforms" if known[1:] else ""
+    silence = f"Defender for Cloud says nothing about this digest{parts} in its repository"
     if left > timedelta(0):
         message = f"{silence} yet; it is given waitAtLeast from when it was first asked"
         return answer(GateVerdict.PENDING, AWAITED, message, min(max(left, _LEAST), _SOON))
@@ -89,6 +105,11 @@ def verdict(gate: DefenderGate, image: ImageRef, digest: Digest, known: Known, l
         "the registry and the operator's identity has the role Security Reader, or set onUnknown: Pass",
         _LATER,
     )
+
+
+def _is_scanned(image: ImageRef, known: Known) -> bool:
+    """Whether what is known shows that it was looked at in just this place."""
+    return any(row.code in _SCANNED and row.is_about(image) for row in known.rows)
 
 
 def _distinct(findings: Iterable[Finding]) -> list[Finding]:
