@@ -19,6 +19,7 @@ from basetracker.adapters.gates.signature.documents import RefusedError
 _TOKEN_LIMIT: Final = 64 * 1024
 _GRANTED: Final = bytes.fromhex("3003020100")
 """PKIStatusInfo in DER: granted. Notation stores the token alone, without the response that it came in."""
+_INTEGER, _OID, _SEQUENCE, _SET, _TAGGED = b"\x02", b"\x06", b"\x30", b"\x31", b"\xa0"
 _ACCURACY: Final = timedelta(seconds=1)
 """Where the token names none."""
 _HASHES: Final = {
@@ -48,7 +49,7 @@ def stamped_between(token: bytes, message: bytes, anchors: Sequence[x509.Certifi
 
 
 def _verified(token: bytes, message: bytes, anchors: Sequence[x509.Certificate]) -> tuple[datetime, datetime]:
-    response = decode_timestamp_response(_response(token))
+    response = decode_timestamp_response(_response(_in_order(token)))
     info = response.tst_info
     hashed = _HASHES.get(info.message_imprint.hash_algorithm.dotted_string)
     if hashed is None:
@@ -74,3 +75,44 @@ def _response(token: bytes) -> bytes:
     length = len(content).to_bytes((len(content).bit_length() + 7) // 8, "big")
     head = length if len(content) < 0x80 else bytes([0x80 | len(length)]) + length
     return b"\x30" + head + content
+
+
+def _in_order(token: bytes) -> bytes:
+    """The token with its certificates in the order that DER wants of a set, which the library insists on.
+
+    Well-known authorities don't keep to it. Nothing is signed over these places, and which certificate counts doesn't depend
+    on the order.
+
+    Raises:
+        ValueError: it isn't a token in DER.
+    """
+    place = _inside(token, _inside(token, 0, _SEQUENCE)[0], _OID)[1]
+    signed_data = _inside(token, _inside(token, place, _TAGGED)[0], _SEQUENCE)[0]
+    for kind in (_INTEGER, _SET, _SEQUENCE):  # version, digest algorithms, what is stamped
+        signed_data = _inside(token, signed_data, kind)[1]
+    if token[signed_data : signed_data + 1] != _TAGGED:
+        return token
+    start, end = _inside(token, signed_data, _TAGGED)
+    certificates = []
+    place = start
+    while place < end:
+        _, following = _inside(token, place, _SEQUENCE)
+        certificates.append(token[place:following])
+        place = following
+    return token[:start] + b"".join(sorted(certificates)) + token[end:]
+
+
+def _inside(content: bytes, place: int, kind: bytes) -> tuple[int, int]:
+    """Where the content of the element at `place` begins and ends. Raises ValueError when it isn't of this kind."""
+    head = content[place : place + 2]
+    if len(head) < 2 or head[:1] != kind:
+        raise ValueError("another element")
+    start, size = place + 2, head[1]
+    if size & 0x80:
+        more = size & 0x7F
+        size, start = int.from_bytes(content[start : start + more], "big"), start + more
+        if not 0 < more <= 4:
+            raise ValueError("a length that isn't used")
+    if start + size > len(content):
+        raise ValueError("cut off")
+    return start, start + size
