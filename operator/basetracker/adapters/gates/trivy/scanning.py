@@ -103,15 +103,21 @@ class Trivy:
         scanners: frozenset[Scanner],
         limit: timedelta,
     ) -> Scan:
+        where, edition = await self._where()
+        key = (platform.digest, edition, scanners)
+        known = self._scans.get(key)
+        if known is not None:
+            self._scans.move_to_end(key)
+            return known
+
         async def fly() -> Scan:
             async with self._turns:
-                return await self._scanned(repository, platform, credential, scanners, limit)
+                scan = await self._scanned(repository, platform, credential, scanners, limit, where)
+            if edition:
+                self._keep(key, scan)
+            return scan
 
-        known = self._kept((platform.digest, self.edition, scanners))
-        if known is not None:
-            return known
-        # Not the edition: whoever comes while a scan is under way is served by the database that it began with.
-        return await self._flights.join((repository, platform.digest, scanners, credential, limit), fly)
+        return await self._flights.join((repository, key, credential, limit), fly)
 
     async def _scanned(
         self,
@@ -120,12 +126,8 @@ class Trivy:
         credential: Credential | None,
         scanners: frozenset[Scanner],
         limit: timedelta,
+        where: Sequence[str],
     ) -> Scan:
-        where, edition = await self._where()
-        key = (platform.digest, edition, scanners)
-        known = self._kept(key)
-        if known is not None:
-            return known
         secrets = environment_of(repository, await self._logins.login(repository, credential))
         if self._token:
             secrets["TRIVY_TOKEN"] = self._token
@@ -140,10 +142,7 @@ class Trivy:
         if done.code != 0:
             LOGGER.warning("Trivy's scan of %s ended with exit code %d: %s", reference, done.code, _safe(done, secrets))
             raise _failure(done, repository)
-        scan = await asyncio.to_thread(read_report, done.output, done.complaint, platform, scanners)
-        if edition:
-            self._keep(key, scan)
-        return scan
+        return await asyncio.to_thread(read_report, done.output, done.complaint, platform, scanners)
 
     async def _where(self) -> tuple[tuple[str, ...], str]:
         """The arguments that name the source of vulnerabilities, and its edition."""
@@ -152,12 +151,6 @@ class Trivy:
         snapshot = await self._source.ready()
         folder = ("--cache-dir", str(snapshot.folder), "--cache-backend", "memory")
         return (*folder, "--skip-db-update", "--skip-java-db-update"), snapshot.edition
-
-    def _kept(self, key: _Key) -> Scan | None:
-        scan = self._scans.get(key)
-        if scan is not None:
-            self._scans.move_to_end(key)
-        return scan
 
     def _keep(self, key: _Key, scan: Scan) -> None:
         before = self._scans.pop(key, None)

@@ -1,0 +1,158 @@
+"""The database: served by a registry, one for all scans, taken into use whole, asked anew; and a server that has its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from basetracker.api.names import GateVerdict
+from basetracker.errors import InvalidError, UnavailableError
+
+from .conftest import DATABASE, World, question
+from .scanned import HOLES, alpine
+from .stand_in import StandIn, report, until
+from .vulnerability_database import Hole, artifact, write
+
+BAD = {"openssl": "3.5.0-r0"}
+LATER = "2026-11-23T06:00:00Z"
+
+
+async def test_one_download_serves_all_scans_and_each_image_is_read_once(world: World, real: str) -> None:
+    judge = world.judge(real)
+    assert judge.edition() == ""
+    images = [world.push(f"shop/a:{number}", alpine({"musl": f"1.{number}"})) for number in range(3)]
+    answers = await asyncio.gather(*(judge.judge(question(image), None) for image in images * 2))
+    assert {answer.verdict for answer in answers} == {GateVerdict.PASS}
+    assert judge.edition() == "2 of 2026-11-22T06:00:00+00:00"
+    assert len(world.asked("GET contoso.azurecr.io /v2/own/trivy-db/manifests/2")) == 1
+    layers = len(world.asked("/v2/shop/a/blobs/"))
+    await judge.judge(question(images[0], severity=["LOW"]), None)
+    assert len(world.asked("/v2/shop/a/blobs/")) == layers, "another gate's question is answered by the same scan"
+
+
+async def test_a_new_edition_is_taken_into_use_and_asked_about_what_was_clean(world: World, real: str) -> None:
+    judge = world.judge(real)
+    image = world.push("shop/a:1", alpine())
+    assert (await judge.judge(question(image), None)).verdict is GateVerdict.PASS
+    before = judge.edition()
+    world.cloud.push(DATABASE, artifact([*HOLES, Hole(id="CVE-2026-9", package="musl", fixed="1.2.6-r0")], LATER))
+    world.time.tick.set()
+    await until(lambda: judge.edition() != before)
+    answer = await judge.judge(question(image), None)
+    assert (answer.verdict, "CVE-2026-9" in answer.message) == (GateVerdict.FAIL, True)
+    assert len(list(world.cache.glob("db-*"))) == 2, "scans that still run keep theirs"
+
+
+async def test_what_cant_be_downloaded_anew_serves_on_but_not_for_ever(world: World, real: str) -> None:
+    judge = world.judge(real)
+    image = world.push("shop/a:1", alpine())
+    assert (await judge.judge(question(image), None)).verdict is GateVerdict.PASS
+    world.contoso.storage.repositories.pop("own/trivy-db")
+    world.time.tick.set()
+    await until(lambda: len(world.time.slept) == 2)
+    assert world.time.slept == [6 * 3600.0, 600.0]
+    world.time.today = datetime.now(UTC) + timedelta(days=6)
+    assert (await judge.judge(question(image), None)).verdict is GateVerdict.PASS
+    world.time.today = datetime.now(UTC) + timedelta(days=8)
+    other = world.push("shop/a:2", alpine({"musl": "2"}))
+    with pytest.raises(UnavailableError, match="older than 7 days"):
+        await judge.judge(question(other), None)
+    with pytest.raises(UnavailableError, match="older than 7 days"):
+        await judge.judge(question(image), None)
+
+
+async def test_no_database_is_no_answer(world: World, real: str) -> None:
+    image = world.push("shop/a:1", alpine())
+    judge = world.judge(real, db_repository="contoso.azurecr.io/own/nothing:2")
+    with pytest.raises(UnavailableError, match=r"can't be downloaded from contoso\.azurecr\.io/own/nothing:2"):
+        await judge.judge(question(image), None)
+    assert list(world.cache.iterdir()) == []
+    with pytest.raises(InvalidError, match="is not where a database of Trivy can be"):
+        await world.judge(real, db_repository="--config=/etc/passwd").judge(question(image), None)
+
+
+async def test_what_is_downloaded_as_a_database_has_to_be_one(world: World, tmp_path: Path) -> None:
+    tool = StandIn(tmp_path / "tool")
+    (tool.folder / "edition").write_text("yesterday")
+    with pytest.raises(UnavailableError, match="is none"):
+        await world.judge(tool.path).judge(question(world.push("shop/a:1", alpine())), None)
+
+
+async def test_the_next_process_goes_on_with_a_fresh_one(world: World, tmp_path: Path) -> None:
+    image = world.push("shop/a:1", alpine())
+    tool = StandIn(tmp_path / "tool")
+    tool.reports(report(image, alpine().diff_ids))
+    for _ in range(2):
+        assert (await world.judge(tool.path).judge(question(image), None)).verdict is GateVerdict.PASS
+    assert len(tool.downloads) == 1
+    world.time.today = datetime.now(UTC) + timedelta(hours=7)
+    assert (await world.judge(tool.path).judge(question(image), None)).verdict is GateVerdict.PASS
+    assert len(tool.downloads) == 2, "an old one is downloaded anew"
+
+
+@pytest.fixture
+async def server(world: World, real: str, tmp_path: Path) -> AsyncIterator[str]:
+    """A real Trivy server with the planted holes, which wants a token."""
+    cache = tmp_path / "server"
+    write(cache / "db", HOLES)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = await asyncio.create_subprocess_exec(
+        *(
+            real,
+            "server",
+            "--listen",
+            address,
+            "--cache-dir",
+            str(cache),
+            "--skip-db-update",
+            "--token",
+            "server-token",
+        ),
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        stdout=-3,
+        stderr=-3,
+    )
+    await until(lambda: _listens(address))
+    yield f"http://{address}"
+    process.kill()
+    await process.wait()
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return True
+    return False
+
+
+async def test_a_server_can_have_the_database(world: World, real: str, server: str) -> None:
+    judge = world.judge(real, server=server, environ={"TRIVY_TOKEN": "server-token"})
+    clean, bad = world.push("shop/a:1", alpine()), world.push("shop/a:2", alpine(BAD))
+    assert (await judge.judge(question(clean), None)).verdict is GateVerdict.PASS
+    assert (await judge.judge(question(bad), None)).verdict is GateVerdict.FAIL
+    assert judge.edition() == "2 of 2026-11-22T06:00:00Z"
+    assert world.asked("own/trivy-db") == []
+    refused = world.judge(real, server=server, environ={"TRIVY_TOKEN": "another"})
+    with pytest.raises(UnavailableError, match="TRIVY_TOKEN"):
+        await refused.judge(question(clean), None)
+
+
+async def test_a_server_that_isnt_there_is_no_answer(world: World, real: str) -> None:
+    image = world.push("shop/a:1", alpine())
+    with pytest.raises(UnavailableError, match="BASETRACKER_TRIVY_SERVER"):
+        await world.judge(real, server="http://127.0.0.1:9").judge(question(image), None)
+
+
+@pytest.mark.parametrize("address", ["trivy:4954", "ftp://trivy", "http://", "http://user:pass@trivy", "--token=x"])
+def test_an_address_that_is_none_is_refused(world: World, address: str) -> None:
+    with pytest.raises(InvalidError, match="BASETRACKER_TRIVY_SERVER"):
+        world.judge("trivy", server=address)
