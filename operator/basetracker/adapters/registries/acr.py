@@ -32,6 +32,11 @@ NO_USER: Final = "00000000-0000-0000-0000-000000000000"
 _ROLES: Final = "AcrPull, or Container Registry Repository Reader where the registry uses repository permissions"
 
 
+def is_one_of(host: str, hosts: Iterable[str]) -> bool:
+    """Whether `host` is named; what begins with a dot names all that end so."""
+    return any(host.endswith(one) if one.startswith(".") else host == one for one in hosts)
+
+
 class StrangerError(DeniedError):
     """The registry knows no identity of ours, as one of another tenant."""
 
@@ -62,7 +67,7 @@ class AcrAuthentication:
 
     def covers(self, host: str) -> bool:
         """Whether `host` is an Azure registry, so that an Entra token may be sent there."""
-        return any(host.endswith(one) if one.startswith(".") else host == one for one in self._hosts)
+        return is_one_of(host, self._hosts)
 
     async def header(self, repository: Repository, credential: Credential | None) -> str:
         """See `Authentication`; known without a challenge."""
