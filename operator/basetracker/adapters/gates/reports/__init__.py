@@ -1,0 +1,1 @@
+"""The gate that reads what scanners of the cluster have reported."""

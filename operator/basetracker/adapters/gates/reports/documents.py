@@ -1,0 +1,192 @@
+"""Reports as the API server stores them, in the model of `core/reports.py`. Pure.
+
+Owns what each kind of report looks like, and what is wrong with them in the wild: times that are no times (never read), a
+missing `result`, words that their own schema doesn't know, reports that name another digest or none. Must not know how
+reports are fetched. Used by `gate.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from basetracker.adapters.kube import Json
+from basetracker.api.gate_reports import ReportSource
+from basetracker.api.severity import Severity
+from basetracker.core.reports import Outcome, Result, clean_name
+from basetracker.oci.refs import ImageRef
+
+# kube-bench's own adapter writes `info`, which the kinds don't have.
+_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome} | {"info": Outcome.SKIP}
+_SEVERITIES: Final = {str(severity).lower(): severity for severity in Severity}
+_NOTES: Final = {"none", "info", "negligible"}
+"""Severities below the lowest: nothing that any gate asks for."""
+_COUNTS: Final = {
+    Severity.CRITICAL: "criticalCount",
+    Severity.HIGH: "highCount",
+    Severity.MEDIUM: "mediumCount",
+    Severity.LOW: "lowCount",
+    Severity.UNKNOWN: "unknownCount",
+}
+# Where the results of an image scan name the image, in the adapters that are known.
+_DIGESTS: Final = ("artifact.digest", "image.digest", "imageDigest", "container.image.digest", "digest")
+_REPOSITORIES: Final = ("artifact.repository", "container.image.repository")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Subject:
+    """An object that runs the image: what reports can be about."""
+
+    kind: str
+    name: str
+    uid: str
+    is_pinned: bool
+    """Whether its template names the wanted digest, rather than a tag only."""
+    containers: tuple[str, ...] = ()
+
+
+def vulnerabilities(report: Json, image: ImageRef) -> list[Result] | None:
+    """The results of trivy-operator's VulnerabilityReport; None when it isn't about the image's digest."""
+    body = report.get("report")
+    if _below(body, "artifact", "digest") != str(image.digest):
+        return None
+    source = ReportSource.TRIVY_OPERATOR
+    listed, summary = _below(body, "vulnerabilities"), _below(body, "summary")
+    name = _text(report, "metadata", "name")
+    if listed is None and isinstance(summary, dict) and not any(summary.get(count) for count in _COUNTS.values()):
+        listed = []  # how Go writes an empty list, at times
+    if not isinstance(listed, list) or not isinstance(summary, dict):
+        return [Result(source=source, policy=clean_name(name), outcome=Outcome.ERROR)]
+    results = [_vulnerability(item) for item in listed]
+    for severity, field in _COUNTS.items():
+        told = summary.get(field, 0)
+        found = sum(one.severity is severity for one in results)
+        if not isinstance(told, int):
+            results.append(Result(source=source, policy=clean_name(name), outcome=Outcome.ERROR))
+        elif told > found:  # the list was cut
+            more = f"{told - found} that the report counts but doesn't list"
+            results.append(Result(source=source, policy=more, outcome=Outcome.FAIL, severity=severity))
+    return results
+
+
+def _vulnerability(item: object) -> Result:
+    severity = _below(item, "severity")
+    is_mere_note = isinstance(severity, str) and severity.lower() in _NOTES
+    return Result(
+        source=ReportSource.TRIVY_OPERATOR,
+        policy=clean_name(_below(item, "vulnerabilityID")),
+        rule=clean_name(_below(item, "resource")),
+        outcome=Outcome.WARN if is_mere_note else Outcome.FAIL,
+        severity=_severity(severity),
+    )
+
+
+def _severity(word: object) -> Severity | None:
+    return _SEVERITIES.get(word.lower()) if isinstance(word, str) else None
+
+
+def policy_results(report: Json, source: ReportSource, subject: Subject, image: ImageRef) -> list[Result]:
+    """The results of a PolicyReport or Report that are about the subject and not about another image of it."""
+    return [
+        _policy_result(item, source)
+        for item in _results(report)
+        if _is_about(report, item, subject) and not _is_of_another_image(item, image)
+    ]
+
+
+def bench_results(report: Json) -> list[Result]:
+    """The results of kube-bench in a cluster-wide report; those that it doesn't score stop nothing."""
+    found = []
+    for item in _results(report):
+        if "kube bench" not in _text(item, "source").lower().replace("-", " "):
+            continue
+        result = _policy_result(item, ReportSource.KUBE_BENCH)
+        if result.outcome is Outcome.FAIL and _below(item, "scored") in (None, False):
+            result = Result(
+                source=result.source,
+                policy=result.policy,
+                rule=result.rule,
+                outcome=Outcome.WARN,
+                severity=result.severity,
+            )
+        found.append(result)
+    return found
+
+
+def _policy_result(item: Json, source: ReportSource) -> Result:
+    severity = _below(item, "severity")
+    outcome = _outcome(item, severity)
+    index = _text(item, "properties", "index")  # kube-bench's number of the check
+    policy, rule = _text(item, "policy"), _text(item, "rule")
+    if source is ReportSource.KUBE_BENCH and index:
+        policy, rule = index, _text(item, "description") or rule
+    return Result(
+        source=source,
+        policy=clean_name(policy),
+        rule=clean_name(rule),
+        outcome=outcome,
+        severity=_severity(severity),
+    )
+
+
+def _outcome(item: Json, severity: object) -> Outcome:
+    """What the result says; without a word a severity means that something was found."""
+    said = item.get("result")
+    if said in (None, ""):
+        return Outcome.FAIL if isinstance(severity, str) and severity else Outcome.ERROR
+    outcome = _OUTCOMES.get(said.lower(), Outcome.ERROR) if isinstance(said, str) else Outcome.ERROR
+    is_mere_note = outcome is Outcome.FAIL and isinstance(severity, str) and severity.lower() in _NOTES
+    return Outcome.WARN if is_mere_note else outcome
+
+
+def _is_about(report: Json, item: Json, subject: Subject) -> bool:
+    """Whether the result names the subject; one that names nothing is about what the whole report names."""
+    named = _dicts(item.get("resources"))
+    if not named:
+        scope = report.get("scope")
+        named = [scope] if isinstance(scope, dict) else _dicts(_below(report, "metadata", "ownerReferences"))
+    return any(_names(one, subject) for one in named)
+
+
+def _names(reference: Json, subject: Subject) -> bool:
+    uid = reference.get("uid")
+    if uid:
+        return bool(uid == subject.uid)
+    return (reference.get("kind"), reference.get("name")) == (subject.kind, subject.name)
+
+
+def _is_of_another_image(item: Json, image: ImageRef) -> bool:
+    properties = item.get("properties")
+    if not isinstance(properties, dict):
+        return False
+    digests = [properties[key] for key in _DIGESTS if properties.get(key)]
+    if digests:
+        return not any(str(digest).endswith(str(image.digest)) for digest in digests)
+    repositories = [str(properties[key]) for key in _REPOSITORIES if properties.get(key)]
+    path = image.repository.path
+    return bool(repositories) and not any(one == path or one.endswith(f"/{path}") for one in repositories)
+
+
+def _results(report: Json) -> list[Json]:
+    """The results; a list that is none is one that says nothing clear."""
+    listed = report.get("results")
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        return [{"policy": _text(report, "metadata", "name"), "result": "unreadable"}]
+    return [item if isinstance(item, dict) else {"result": "unreadable"} for item in listed]
+
+
+def _dicts(value: object) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _below(document: Any, *path: str) -> Any:
+    for step in path:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
+
+
+def _text(document: Any, *path: str) -> str:
+    value = _below(document, *path)
+    return value if isinstance(value, str) else ""
