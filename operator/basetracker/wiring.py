@@ -19,6 +19,7 @@ from basetracker.adapters.events import ClusterEvents
 from basetracker.adapters.gates.defender.asking import Findings
 from basetracker.adapters.gates.defender.gate import Defender
 from basetracker.adapters.gates.job.gate import JobGates
+from basetracker.adapters.gates.reports.gate import ReportsJudge
 from basetracker.adapters.gates.signature.gate import SignatureGate
 from basetracker.adapters.gates.trivy.gate import TrivyJudge
 from basetracker.adapters.gates.trivy.making import TrivySettings, make_trivy
@@ -120,6 +121,7 @@ async def wired(
     findings = Findings(arm, clock, subscriptions=settings.subscriptions)
     gates: dict[GateKind, JudgesImages] = {
         GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
+        GateKind.REPORTS: ReportsJudge(kube),
         GateKind.DEFENDER: Defender(findings, registry, clock),
         GateKind.TRIVY: TrivyJudge(trivy, clock),
         GateKind.JOB: JobGates(kube, clock=clock, may=lead.is_held),
