@@ -17,7 +17,7 @@ from basetracker.adapters.gates.signature.notation import Trust, verify_envelope
 from basetracker.adapters.gates.signature.timestamps import stamped_between
 from basetracker.oci.refs import Digest
 
-from .authorities import NOW, TimeAuthority, ec_key, root
+from .authorities import DAY, NOW, TimeAuthority, ec_key, root
 from .signers import COSE, JWS, bundle, cose, cosign_signature, jws, public_pem, simple_payload, statement, target
 
 DIGEST = Digest.of(b"checkout")
@@ -25,8 +25,8 @@ ROOT, TIME = root(), TimeAuthority()
 SIGNER = ROOT.signer(key=ec_key())
 KEY = read_key(public_pem(ec_key(256, 3)), "the key")
 TRUST = Trust(anchors=(ROOT.certificate,), identities=("CN=build",), time_anchors=(TIME.root.certificate,))
-GOOD_JWS = jws(SIGNER, target(str(DIGEST)), expiry=NOW.replace(year=2030), stamp=TIME.token)
-GOOD_COSE = cose(SIGNER, target(str(DIGEST)), expiry=NOW.replace(year=2030), stamp=TIME.token)
+GOOD_JWS = jws(SIGNER, target(str(DIGEST)), expiry=NOW + DAY, stamp=TIME.token)
+GOOD_COSE = cose(SIGNER, target(str(DIGEST)), expiry=NOW + DAY, stamp=TIME.token)
 GOOD_BUNDLE = bundle(ec_key(256, 3), statement(str(DIGEST)))
 GOOD_TOKEN = TIME.token(b"message")
 
