@@ -84,6 +84,25 @@ class BuildRequest:
     values: tuple[tuple[str, str], ...] = ()
 
 
+class Locks(Protocol):
+    """Locks against deletion, in registries that have such a thing."""
+
+    async def is_locked(self, image: ImageRef) -> bool:
+        """Whether the digest that `image` names can't be deleted.
+
+        Raises:
+            MissingError: the registry doesn't have it.
+            InvalidError: the registry has no locks.
+            DeniedError, UnavailableError: as named.
+        """
+
+    async def lock(self, image: ImageRef) -> None:
+        """Keep the digest from being deleted; what is locked stays locked. Raises: as `is_locked`."""
+
+    async def unlock(self, image: ImageRef) -> None:
+        """Let the digest be deleted again; one that is gone is no error. Raises: as `is_locked` otherwise."""
+
+
 class Builder(Protocol):
     """Who builds images: ACR Tasks."""
 

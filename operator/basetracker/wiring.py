@@ -29,6 +29,7 @@ from basetracker.adapters.http import Http
 from basetracker.adapters.kube import Kube
 from basetracker.adapters.kube_login import Login
 from basetracker.adapters.lease import Lease, Terms
+from basetracker.adapters.registries.locks import AcrLocks
 from basetracker.adapters.registries.oci import OciRegistry
 from basetracker.adapters.secrets import SecretCredentials
 from basetracker.adapters.trackers import TrackerStore
@@ -132,6 +133,7 @@ async def wired(
         registry=registry,
         poller=Poller(registry, clock, metrics),
         desk=desk,
+        locks=AcrLocks(http, identity, azure_hosts=settings.azure_hosts, may=lead.is_held),
         credentials=credentials,
         builder=builder,
         allow_list=FileAllowList(settings.allow_list, clock=clock),

@@ -93,6 +93,8 @@ class Faults:
     at_method: dict[tuple[str, int], tuple[str, Exception]] = field(default_factory=dict)
     deeds: dict[tuple[str, int], Callable[[], object]] = field(default_factory=dict)
     """What somebody else does just before the nth call of a method."""
+    always: dict[str, Exception] = field(default_factory=dict)
+    """The error of every call of a method, before its effect."""
     met: int = 0
 
     async def around(self, method: str, effect: Callable[[], T]) -> T:
@@ -102,6 +104,8 @@ class Faults:
         if (method, number) in self.deeds:
             self.deeds[method, number]()
         when, error = self.at_call.get(index) or self.at_method.get((method, number)) or ("", CrashError())
+        if method in self.always:
+            when, error = "before", self.always[method]
         if when == "before":
             self.met += 1
             raise error
@@ -229,6 +233,32 @@ class WorkloadsInMemory:
 
 
 @dataclass
+class LocksInMemory:
+    """`locked` is what can't be deleted; `done` each effect, in order."""
+
+    faults: Faults
+    locked: set[str] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+
+    async def is_locked(self, image: ImageRef) -> bool:
+        return await self.faults.around("locks.is_locked", lambda: str(image.digest) in self.locked)
+
+    async def lock(self, image: ImageRef) -> None:
+        await self.faults.around("locks.lock", lambda: self._set(image, True))
+
+    async def unlock(self, image: ImageRef) -> None:
+        await self.faults.around("locks.unlock", lambda: self._set(image, False))
+
+    def _set(self, image: ImageRef, locks: bool) -> None:
+        digest = str(image.digest)
+        self.done.append(f"{'lock' if locks else 'unlock'} {image.digest and image.digest.short}")
+        if locks:
+            self.locked.add(digest)
+        else:
+            self.locked.discard(digest)
+
+
+@dataclass
 class EventsInMemory:
     faults: Faults
     told: list[tuple[str, str, str]] = field(default_factory=list)
@@ -272,6 +302,7 @@ class House:
         self.lead = LeadInMemory()
         self.wakes: dict[Key, datetime] = {}
         self.crashes = 0
+        self.locks = LocksInMemory(self.faults)
         self.gates: dict[GateKind, JudgesImages] = {}
         self.restart()
 
@@ -286,6 +317,7 @@ class House:
             registry=self.registry,
             poller=self.poller,
             desk=self.desk,
+            locks=self.locks,
             credentials=credentials,
             builder=self.builder,
             allow_list=AllowListInMemory(self.world, self.faults),

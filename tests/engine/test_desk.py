@@ -131,7 +131,6 @@ async def test_nothing_else_is_a_pass(
     assert (item.state, item.reason) == (state, reason), item.message
     assert gate_of(house).reason == said
     assert gate.asked
-    assert house.world.cluster.delivered == ["Deployment/checkout@checkout#1"] or not house.world.cluster.delivered
     assert digest_name(house) != "checkout#2"
     assert len(house.world.builder.runs) == 1, "what fails a gate isn't built again"
 

@@ -141,6 +141,7 @@ _SPEC: Json = {
     ],
     "rollout": {"mode": "Plan", "maxConcurrent": 2, "progressDeadline": "90s"},
     "rescan": {"interval": "12h"},
+    "protect": True,
     "suspend": True,
 }
 

@@ -72,7 +72,7 @@ def test_defaults_filled_by_the_server_are_those_of_the_types() -> None:
     bare = tracker(
         (("base",), {"image": "contoso.azurecr.io/base/python:3.12"}),
         (("downstream",), [{"name": "a", "image": "b:1", "build": {"acrTask": {"name": "build-a"}}}]),
-        *(((key,), REMOVED) for key in ("gates", "rollout", "rescan", "suspend")),
+        *(((key,), REMOVED) for key in ("gates", "rollout", "rescan", "protect", "suspend")),
     )
     unfilled = Spec.model_validate(bare["spec"])
     apply_defaults(object_schema(), bare)
@@ -81,7 +81,7 @@ def test_defaults_filled_by_the_server_are_those_of_the_types() -> None:
     assert bare["spec"]["gates"] == [{"lineage": {"accept": "Proven"}}]
     assert bare["spec"]["rollout"] == {"mode": "Apply", "maxConcurrent": 1, "progressDeadline": "10m"}
     assert bare["spec"]["rescan"] == {"interval": "24h"}
-    assert bare["spec"]["suspend"] is False
+    assert bare["spec"]["protect"] is bare["spec"]["suspend"] is False
     assert Spec.model_validate(bare["spec"]) == unfilled
     assert unfilled.gates == (Gate.model_validate({"lineage": {}}),)
 
@@ -156,6 +156,9 @@ def _whole_status() -> status.Status:
                     ),
                 ),
                 rejected=(status.Rejected(digest=digest, reason="RolledBack", at=now),),
+                protected=(
+                    status.Protected(digest=digest, state=names.ProtectionState.LOCKED, message="A sentence."),
+                ),
             ),
         ),
         history=(

@@ -218,6 +218,19 @@ class BuildState(StrEnum):
         return self in {BuildState.FAILED, BuildState.CANCELED, BuildState.TIMED_OUT}
 
 
+class ProtectionState(StrEnum):
+    """How far the lock of a digest is."""
+
+    UNREAD = "Unread"
+    """It couldn't be read whether somebody has locked it already, so nothing is done yet."""
+    REQUESTED = "Requested"
+    """Nobody had locked it; we are about to."""
+    LOCKED = "Locked"
+    """We have locked it."""
+    FOREIGN = "Foreign"
+    """Somebody else had locked it before; it is left as it is."""
+
+
 class WorkloadState(StrEnum):
     """How far a delivery to one container is."""
 

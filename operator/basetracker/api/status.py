@@ -20,7 +20,16 @@ from pydantic import (
 )
 
 from basetracker.api.document import Document
-from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State, WorkloadState
+from basetracker.api.names import (
+    BuildState,
+    ConditionType,
+    GateVerdict,
+    HistoryEvent,
+    ProtectionState,
+    Reason,
+    State,
+    WorkloadState,
+)
 from basetracker.errors import InvalidError
 from basetracker.oci.lineage import Verdict
 from basetracker.oci.refs import Digest
@@ -154,6 +163,14 @@ class Rejected(Document):
     at: Time
 
 
+class Protected(Document):
+    """A digest that is kept from being deleted; `message` is why that couldn't be done yet."""
+
+    digest: StoredDigest
+    state: ProtectionState
+    message: str = ""
+
+
 class DownstreamStatus(Document):
     """One downstream image."""
 
@@ -169,6 +186,7 @@ class DownstreamStatus(Document):
     gates: tuple[GateStatus, ...] = ()
     workloads: tuple[WorkloadStatus, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    protected: tuple[Protected, ...] = ()
 
 
 class HistoryEntry(Document):

@@ -204,6 +204,7 @@ class Spec(Document):
     ] = (Gate(lineage=LineageGate()),)
     rollout: Rollout = Rollout()
     rescan: Rescan = Rescan()
+    protect: StrictBool = False
     suspend: StrictBool = False
 
     @property

@@ -16,7 +16,7 @@ from basetracker.api.names import Reason, State
 from basetracker.api.status import DownstreamStatus, Status, format_time
 from basetracker.api.tracker import Mode, Spec
 from basetracker.cli.looking import for_a_person
-from basetracker.core.actions import Action, CancelRun, Deliver, StartBuild, Step
+from basetracker.core.actions import Action, CancelRun, Deliver, Protect, StartBuild, Step
 from basetracker.core.builds import existing_run
 from basetracker.core.observed import ImageSeen, Observed, Problem, ProblemKind
 from basetracker.core.planner import Decision, decide
@@ -274,6 +274,9 @@ def _action(action: Action, seen: ImageSeen) -> Json:
             }
         case CancelRun():
             return {"action": "CancelRun", "key": action.key, "task": str(action.task), "runID": action.run_id}
+        case Protect():
+            kind = "Protect" if action.locks else "Unprotect"
+            return {"action": kind, "key": action.key, "image": str(action.image)}
         case Deliver():
             return {
                 "action": "Deliver",

@@ -183,6 +183,9 @@ def _action(action: Json) -> Branch:
             return Branch(head, given)
         case "CancelRun":
             return Branch(f"next: end run {action['runID']} of task {action['task']}")
+        case "Protect" | "Unprotect":
+            what = "lock" if action["action"] == "Protect" else "unlock"
+            return Branch(f"next: {what} {action['image']} in its registry")
         case _:
             changes = tuple(
                 Branch(f"container {one['container']}: {one['old']} -> {one['new']}") for one in action["containers"]

@@ -75,7 +75,20 @@ class Deliver:
         return f"deliver:{self.workload.kind}/{self.workload.name}/{names}@{self.digest}"
 
 
-Action = StartBuild | CancelRun | Deliver
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protect:
+    """Lock a digest in its registry against deletion, or take our own lock back."""
+
+    downstream: str
+    image: ImageRef
+    locks: bool
+
+    @property
+    def key(self) -> str:
+        return f"{'protect' if self.locks else 'unprotect'}:{self.image}"
+
+
+Action = StartBuild | CancelRun | Deliver | Protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

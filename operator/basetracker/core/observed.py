@@ -178,6 +178,8 @@ class ImageSeen:
     """How each digest that matters here (tag, build result, validated, containers) relates to the base."""
     verdicts: Mapping[Digest, tuple[GateStatus, ...]] = field(default_factory=dict)
     """What the gates besides lineage say of each digest that they were asked about."""
+    locked: Mapping[Digest, bool | Problem] = field(default_factory=dict)
+    """Whether somebody has locked a digest that is to be protected against deletion."""
     gates_due: datetime | None = None
     """When a gate is to be asked again, even though nothing calls."""
     build: BuildSeen = field(default_factory=BuildSeen)

@@ -13,6 +13,7 @@ from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
 from basetracker.core.case import Case
 from basetracker.core.observed import Observed
+from basetracker.core.protection import protections
 from basetracker.core.rules import next_step
 from basetracker.core.situation import Situation, situation_of
 
@@ -37,7 +38,10 @@ def decide(observed: Observed) -> Decision:
     steps = [next_step(Case(situation=item, observed=observed, spec=spec)) for item in situations]
     if spec.rollout.mode is Mode.PLAN:
         steps = [replace(step, actions=()) for step in steps]
-    budgeted = _within_budget(steps, situations, spec)
+    budgeted = tuple(
+        replace(step, actions=(*step.actions, *protections(item, spec)))
+        for step, item in zip(_within_budget(steps, situations, spec), situations, strict=True)
+    )
     return Decision(situations=situations, plan=Plan(steps=budgeted, wake_at=_wake(observed, budgeted, spec)))
 
 

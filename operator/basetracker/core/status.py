@@ -21,12 +21,13 @@ from basetracker.api.status import (
     Status,
     WorkloadStatus,
 )
-from basetracker.core.actions import Deliver, Outcome, StartBuild, Step
+from basetracker.core.actions import Deliver, Outcome, Protect, StartBuild, Step
 from basetracker.core.builds import failed, progress, record_of, refused, setback
 from basetracker.core.conditions import conditions_of, summary_of
 from basetracker.core.history import entries_between
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision
+from basetracker.core.protection import protected_after
 from basetracker.core.rollout import Row, image_of
 from basetracker.core.situation import Situation, stale_since
 from basetracker.core.validation import is_respecified
@@ -103,6 +104,7 @@ def _after(
     step: Step, situation: Situation, outcomes: list[Outcome], observed: Observed
 ) -> tuple[Step, DownstreamStatus]:
     build = situation.build
+    spec = observed.tracker.spec
     rows = [(row, row.status) for row in situation.rows]
     for outcome in outcomes:
         match outcome.action:
@@ -110,7 +112,8 @@ def _after(
                 build = _build_after(build, outcome.action, outcome, observed)
             case Deliver():
                 rows = [(row, _row_after(row, status, outcome, observed)) for row, status in rows]
-        step = _step_after(step, build, outcome)
+        if not isinstance(outcome.action, Protect):  # a lock that fails holds nothing; the status says so
+            step = _step_after(step, build, outcome)
     latest = situation.seen.tag.digest
     found = situation.latest
     before = situation.before
@@ -127,6 +130,7 @@ def _after(
         gates=situation.gates,
         workloads=tuple(status for _, status in rows),
         rejected=before.rejected if before else (),
+        protected=protected_after(situation, outcomes, spec) if spec is not None else (),
     )
 
 

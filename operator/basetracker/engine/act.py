@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from basetracker.core.actions import Action, CancelRun, Deliver, Outcome
+from basetracker.core.actions import Action, CancelRun, Deliver, Outcome, Protect
 from basetracker.core.builds import BUSY_WAIT, REFUSED_WAIT
 from basetracker.engine.world import World
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, UnavailableError, UnknownOutcomeError
@@ -26,7 +26,7 @@ class Actor:
         self._world = world
 
     async def act(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
-        """The outcome of each run that is ended, then of each delivery.
+        """The outcome of each run that is ended, then of each delivery, then of each lock.
 
         Raises:
             NotLeadingError: as soon as an effect is due that we may not have any more.
@@ -34,7 +34,8 @@ class Actor:
         known = tuple(actions)
         ended = [await self._cancel(action) for action in known if isinstance(action, CancelRun)]
         delivered = [await self._deliver(action) for action in known if isinstance(action, Deliver)]
-        return (*ended, *delivered)
+        locked = [await self._protect(action) for action in known if isinstance(action, Protect)]
+        return (*ended, *delivered, *locked)
 
     def _must_lead(self) -> None:
         if not self._world.lead.is_held():
@@ -46,6 +47,17 @@ class Actor:
             await self._world.builder.cancel(action.task, action.run_id)
         except BasetrackerError as error:
             return Outcome(action=action, error=str(error), temporary=True)
+        return Outcome(action=action)
+
+    async def _protect(self, action: Protect) -> Outcome:
+        self._must_lead()
+        locks = self._world.locks
+        try:
+            await (locks.lock(action.image) if action.locks else locks.unlock(action.image))
+        except BasetrackerError as error:
+            LOGGER.info("Failed %s: %s", action.key, error)
+            return Outcome(action=action, error=str(error))
+        LOGGER.info("Done %s", action.key)
         return Outcome(action=action)
 
     async def _deliver(self, action: Deliver) -> Outcome:

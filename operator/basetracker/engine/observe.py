@@ -27,6 +27,7 @@ from basetracker.core.observed import (
     TargetSeen,
 )
 from basetracker.core.planner import LONG
+from basetracker.core.protection import digests_to_look_at
 from basetracker.core.relations import circle_of, parent_of
 from basetracker.core.rules import needs_builder
 from basetracker.core.situation import situation_of
@@ -177,6 +178,7 @@ async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
     seen = replace(seen, lineages=await _lineages(reader, seen, before))
     seen = with_verdicts(world.desk, seen, reader.observed, spec)
     observed = reader.observed
+    seen = replace(seen, locked=await _locked(world, seen, observed, spec))
     case = Case(situation=situation_of(seen, observed, spec), observed=observed, spec=spec)
     if item.build is not None and needs_builder(case):
         seen = replace(seen, build=await _asked_builder(reader, item.image, item.build, seen.build))
@@ -213,6 +215,19 @@ async def _lineages(
 
     found = await asyncio.gather(*(lineage(one) for one in digests))
     return dict(zip(digests, found, strict=True))
+
+
+async def _locked(world: World, seen: ImageSeen, observed: Observed, spec: Spec) -> Mapping[Digest, bool | Problem]:
+    """Whether the digests that are to be protected are locked already; asked once for each."""
+    if not spec.protect:
+        return {}
+    found: dict[Digest, bool | Problem] = {}
+    for digest in digests_to_look_at(situation_of(seen, observed, spec), spec):
+        try:
+            found[digest] = await world.locks.is_locked(seen.spec.image.pinned(digest))
+        except BasetrackerError as error:
+            found[digest] = problem_of(error)
+    return found
 
 
 async def _followed_build(world: World, item: Downstream, record: BuildStatus | None) -> BuildSeen:

@@ -13,6 +13,7 @@ from basetracker.core.actions import Outcome, StartBuild
 from basetracker.core.history import ON_WORKLOAD, WARNINGS, sentence, workload_name
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision, decide
+from basetracker.core.protection import is_half_done
 from basetracker.core.relations import children_of
 from basetracker.core.status import failing_since, fold, with_intents
 from basetracker.engine.act import Actor, NotLeadingError
@@ -68,6 +69,8 @@ class Reconciler:
             await self._tell(tracker, decision, folded.happened)
             self._poke_children(observed.tracker, folded.status)
         self._measure(tracker, folded.status, decision)
+        if any(is_half_done(item.protected) for item in folded.status.downstream):
+            return world.clock.now() + SOON
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 
     async def _intend(self, observed: Observed, decision: Decision, starts: Sequence[StartBuild]) -> Tracker:

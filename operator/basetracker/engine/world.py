@@ -14,6 +14,7 @@ from basetracker.ports import (
     Credentials,
     Events,
     Lead,
+    Locks,
     Registry,
     Trackers,
     Workloads,
@@ -29,6 +30,7 @@ class World:
     registry: Registry
     poller: Poller
     desk: Desk
+    locks: Locks
     credentials: Credentials
     builder: Builder
     allow_list: AllowList

@@ -1,0 +1,134 @@
+"""Protection: what runs is locked against deletion, and only a lock of ours is ever taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from basetracker.api.names import ProtectionState, State
+from basetracker.api.status import DownstreamStatus
+from basetracker.errors import DeniedError, UnavailableError
+
+from .ports_in_memory import CrashError, House
+from .shop import KEY, digest_name, move_base, open_shop
+
+
+def protected(house: House) -> dict[str, str]:
+    """State by the name of the digest."""
+    found = item_of(house).protected
+    return {house.world.registry.readable(str(entry.digest)): str(entry.state) for entry in found}
+
+
+def item_of(house: House) -> DownstreamStatus:
+    item = house.trackers.stored[KEY].status.of("checkout")
+    assert item is not None
+    return item
+
+
+def done(house: House) -> list[str]:
+    names = {house.world.registry.readable(digest): digest for digest in house.locks.locked}
+    return sorted(names)
+
+
+async def test_what_runs_is_locked_and_what_ran_is_unlocked() -> None:
+    house = House()
+    open_shop(house, protect=True)
+    await house.run(5)
+    assert protected(house) == {"checkout#1": "Locked"}
+    assert done(house) == ["checkout#1"]
+    move_base(house)
+    await house.run(30)
+    assert digest_name(house) == "checkout#2"
+    assert protected(house) == {"checkout#2": "Locked"}
+    assert done(house) == ["checkout#2"]
+    assert [word.split()[0] for word in house.locks.done] == ["lock", "lock", "unlock"]
+
+
+async def test_what_still_runs_while_the_next_one_rolls_out_stays_locked() -> None:
+    house = House()
+    open_shop(house, protect=True)
+    await house.run(5)
+    house.world.cluster.breaks = True
+    move_base(house)
+    await house.run(20)
+    assert item_of(house).state is State.BLOCKED
+    assert done(house) == ["checkout#1", "checkout#2"]
+
+
+async def test_somebody_else_s_lock_is_left_alone() -> None:
+    house = House()
+    open_shop(house, protect=True)
+    image = house.world.cluster.deployments["checkout"].containers[0].image
+    house.locks.locked.add(image.partition("@")[2])
+    await house.run(5)
+    assert protected(house) == {"checkout#1": "Foreign"}
+    move_base(house)
+    await house.run(30)
+    assert done(house) == ["checkout#1", "checkout#2"]
+    assert protected(house) == {"checkout#2": "Locked"}
+
+
+async def test_without_protect_nothing_is_looked_at_and_ours_is_taken_back() -> None:
+    house = House()
+    open_shop(house)
+    await house.run(5)
+    assert house.faults.calls.count("locks.is_locked") == 0
+    spec = house.trackers.stored[KEY].spec
+    assert spec is not None
+    for locks, names in ((True, ["checkout#1"]), (False, [])):
+        house.trackers.change(KEY, spec=spec.model_copy(update={"protect": locks}))
+        house.poke(KEY)
+        await house.run(2)
+        assert done(house) == names
+    assert protected(house) == {}
+
+
+@pytest.mark.parametrize("fields", [{"suspend": True}, {"rollout": {"mode": "Plan"}}])
+async def test_a_tracker_that_only_looks_locks_nothing(fields: dict[str, object]) -> None:
+    house = House()
+    open_shop(house, protect=True, **fields)
+    await house.run(30)
+    assert house.locks.done == []
+
+
+async def test_it_is_asked_once_while_nothing_changes() -> None:
+    house = House()
+    open_shop(house, protect=True)
+    await house.run(5)
+    calls = [call for call in house.faults.calls if call.startswith("locks.")]
+    writes = house.metrics.status_writes.labels(kind="Status")._value.get()
+    await house.run(60)
+    assert calls == ["locks.is_locked", "locks.lock"]
+    assert [call for call in house.faults.calls if call.startswith("locks.")] == calls
+    assert house.metrics.status_writes.labels(kind="Status")._value.get() == writes
+
+
+@pytest.mark.parametrize("error", [DeniedError("no right to lock"), UnavailableError("away")])
+@pytest.mark.parametrize("method", ["locks.is_locked", "locks.lock"])
+async def test_a_lock_that_fails_holds_nothing_and_is_tried_again(method: str, error: Exception) -> None:
+    house = House()
+    open_shop(house, protect=True)
+    house.faults.always[method] = error
+    move_base(house)
+    await house.run(30)
+    assert digest_name(house) == "checkout#2"
+    assert item_of(house).state is State.CURRENT
+    (entry,) = item_of(house).protected
+    assert entry.message == str(error)
+    assert entry.state is (ProtectionState.UNREAD if method == "locks.is_locked" else ProtectionState.REQUESTED)
+    house.faults.always.clear()
+    await house.run(15)
+    assert protected(house) == {"checkout#2": "Locked"}
+    assert done(house) == ["checkout#2"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_process_that_dies_while_it_locks_still_knows_the_lock_as_its_own(moment: str) -> None:
+    house = House()
+    open_shop(house, protect=True)
+    house.faults.at_method["locks.lock", 0] = (moment, CrashError())
+    await house.run(5)
+    assert house.crashes == 1
+    assert protected(house) == {"checkout#1": "Locked"}
+    move_base(house)
+    await house.run(30)
+    assert done(house) == ["checkout#2"]
