@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "Show the whole story, with no cluster and no Azure.",
     "check": "Validate tracker files and try registry and credentials.",
     "explain": "Say why each image is in its state and what would happen next; touches nothing.",
+    "findings": "Scan a downstream image with Trivy and show all that is found.",
     "logs": "Print the log of a downstream image's build.",
 }
 
