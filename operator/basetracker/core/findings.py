@@ -218,8 +218,7 @@ def _told(finding: Finding) -> str:
 
 
 def _word(text: str) -> str:
-    clean = "".join(char if char.isprintable() else " " for char in text)
-    return clean if len(clean) <= _LONGEST_WORD else clean[: _LONGEST_WORD - 1] + "…"
+    return text if len(text) <= _LONGEST_WORD else text[: _LONGEST_WORD - 1] + "…"
 
 
 def _weighed(
@@ -234,4 +233,6 @@ def _weighed(
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    """One line of harmless letters: names and versions come from the image."""
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    return clean if len(clean) <= _LONGEST else clean[: _LONGEST - 1] + "…"
