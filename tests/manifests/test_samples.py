@@ -28,7 +28,8 @@ def test_the_tracker_is_right(name: str) -> None:
 
 def test_there_is_a_sample_of_each_kind() -> None:
     shown = {path.stem for path in (ROOT / "manifests/samples").glob("*.yaml")}
-    assert shown == {"kustomization", "namespace", "acr-deployment", "public-base", "chain", "pull-secret", "plan-mode"}
+    common = {"kustomization", "namespace"}
+    assert shown - common == {"acr-deployment", "public-base", "chain", "pull-secret", "plan-mode", "job-gate"}
 
 
 def test_all_lies_in_one_namespace() -> None:
@@ -58,11 +59,27 @@ def test_the_chain_hangs_together() -> None:
 def test_the_pull_secret_role_reads_that_secret_and_no_more() -> None:
     reference = Spec.model_validate(TRACKERS["hardened-node"]["spec"]).base.pull_secret_ref
     assert reference is not None
-    role = only(OBJECTS, "Role")
+    role = only(OBJECTS, "Role", "basetracker-pull-secret")
     assert role["rules"] == [
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [reference.name], "verbs": ["get"]}
     ]
-    binding = only(OBJECTS, "RoleBinding")
+    _is_bound_to_the_operator(role)
+
+
+def test_the_job_gates_role_is_what_the_gate_needs() -> None:
+    (gate,) = (gate.job for gate in Spec.model_validate(TRACKERS["jre-21"]["spec"]).gates if gate.job is not None)
+    assert gate.template.spec["template"]["spec"]["containers"]
+    role = only(OBJECTS, "Role", "basetracker-job-gate")
+    assert {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]} == {
+        "jobs": ["get", "create"],
+        "pods": ["list"],
+        "pods/log": ["get"],
+    }
+    _is_bound_to_the_operator(role)
+
+
+def _is_bound_to_the_operator(role: Json) -> None:
+    binding = only(OBJECTS, "RoleBinding", role["metadata"]["name"])
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     account = only(built("manifests/base"), "ServiceAccount")["metadata"]
     assert binding["subjects"] == [

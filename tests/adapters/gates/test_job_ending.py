@@ -60,10 +60,22 @@ def test_how_a_job_ends(found: Json, pods: list[Json], how: How) -> None:
     assert ending(found, pods).how is how
 
 
-def test_the_container_that_failed_is_named() -> None:
-    inits = [{"name": "fetch", "state": {"terminated": {"exitCode": 2, "reason": "Error"}}}]
-    found = ending(FAILED, [pod(1, name="p7", initContainerStatuses=inits)])
-    assert (found.how, found.pod, found.container, found.why) == (How.FAILED, "p7", "fetch", "exit code 2")
+def ended(name: str, code: int, reason: str = "Error") -> Json:
+    return {"name": name, "state": {"terminated": {"exitCode": code, "reason": reason}}}
+
+
+def test_the_container_that_said_no_is_named() -> None:
+    both = [ended("proxy", 143), ended("scan", 2)]
+    found = ending(FAILED, [pod(name="p7", containerStatuses=both, initContainerStatuses=[ended("sidecar", 137)])])
+    assert (found.how, found.pod, found.container, found.why) == (How.FAILED, "p7", "scan", "exit code 2")
+
+
+def test_an_init_container_does_not_judge() -> None:
+    waiting = [{"name": "scan", "state": {"waiting": {"reason": "PodInitializing"}}}]
+    found = ending(FAILED, [pod(containerStatuses=waiting, initContainerStatuses=[ended("fetch", 1)])])
+    assert (found.how, found.container, found.why) == (How.LOST, "fetch", "its init container fetch failed")
+    found = ending(FAILED, [pod(containerStatuses=waiting, initContainerStatuses=[ended("fetch", 127)])])
+    assert (found.how, found.why) == (How.BROKEN, "its container fetch can't be started")
 
 
 def test_both_words_for_a_failed_pull_are_one() -> None:

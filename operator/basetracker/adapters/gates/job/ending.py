@@ -1,13 +1,14 @@
 """How a Job ended, from what the API server stores of it and its Pods. Pure.
 
 Owns the difference between a scanner that judged, one that couldn't, and a Job that goes on. Only a Job that is complete,
-with a Pod that succeeded, has passed; only a scanner that ran and ended by itself has failed the image. Used by `gate.py`.
+with a Pod that succeeded, has passed; only a scanner that ran and ended by itself has failed the image. Init containers
+prepare and don't judge. Used by `gate.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -77,20 +78,35 @@ def _failure(pods: Sequence[Json]) -> Ending:
     pod = max(failed, key=lambda pod: (_text(pod, "metadata", "creationTimestamp"), _text(pod, "metadata", "name")))
     if _was_disrupted(pod):
         return Ending(how=How.LOST, why="its Pod was evicted")
-    for container in _containers(pod):
-        ended = _below(container, "state", "terminated")
-        code = ended.get("exitCode") if isinstance(ended, dict) else None
-        if not isinstance(code, int) or isinstance(code, bool) or code == 0:
-            continue
-        name, reason = _text(container, "name"), _text(ended, "reason")
-        if reason == "OOMKilled":
-            return Ending(how=How.LOST, why=f"its container {name} ran out of memory")
-        if reason in CANNOT_START or code in {126, 127}:
-            return Ending(how=How.BROKEN, why=f"its container {name} can't be started", **_where(pod, name))
-        if not 0 < code < FIRST_NOT_A_VERDICT:
-            return Ending(how=How.LOST, why=f"its container {name} was killed (exit code {code})", **_where(pod, name))
-        return Ending(how=How.FAILED, why=f"exit code {code}", **_where(pod, name))
-    return Ending(how=How.LOST, why="no container of its Pod tells how it ended")
+    found = [end for one in _dicts(_below(pod, "status", "containerStatuses")) if (end := _end(pod, one)) is not None]
+    # A container that has said no has judged, whatever became of those beside it.
+    judged = next((end for end in found if end.how is How.FAILED), None)
+    if judged is not None or found:
+        return judged or found[0]
+    inits = _dicts(_below(pod, "status", "initContainerStatuses"))
+    prepared = next((end for one in inits if (end := _end(pod, one)) is not None), None)
+    if prepared is None:
+        return Ending(how=How.LOST, why="no container of its Pod tells how it ended")
+    if prepared.how is How.FAILED:  # a registry that it can't reach is no fault of the image
+        return replace(prepared, how=How.LOST, why=f"its init container {prepared.container} failed")
+    return prepared
+
+
+def _end(pod: Json, container: Json) -> Ending | None:
+    """What the end of one container means; None when it goes on, or ended well."""
+    ended = _below(container, "state", "terminated")
+    code = ended.get("exitCode") if isinstance(ended, dict) else None
+    if not isinstance(code, int) or isinstance(code, bool) or code == 0:
+        return None
+    name, reason = _text(container, "name"), _text(ended, "reason")
+    where = {"pod": _text(pod, "metadata", "name"), "container": name}
+    if reason == "OOMKilled":
+        return Ending(how=How.LOST, why=f"its container {name} ran out of memory", **where)
+    if reason in CANNOT_START or code in {126, 127}:
+        return Ending(how=How.BROKEN, why=f"its container {name} can't be started", **where)
+    if not 0 < code < FIRST_NOT_A_VERDICT:
+        return Ending(how=How.LOST, why=f"its container {name} was killed (exit code {code})", **where)
+    return Ending(how=How.FAILED, why=f"exit code {code}", **where)
 
 
 def _was_disrupted(pod: Json) -> bool:
@@ -119,10 +135,6 @@ def _trouble(pods: Sequence[Json]) -> str:
 def _containers(pod: Json) -> Iterator[Json]:
     for field in ("initContainerStatuses", "containerStatuses"):
         yield from _dicts(_below(pod, "status", field))
-
-
-def _where(pod: Json, container: str) -> dict[str, str]:
-    return {"pod": _text(pod, "metadata", "name"), "container": container}
 
 
 def _condition(job: Json, kind: str) -> Json | None:

@@ -156,7 +156,9 @@ class JobGates:
                 reason = "JobTimedOut"
                 message = f"the Job {name} took longer than its timeout and was ended{because}; {_AFTERWARDS}"
             case How.LOST:
-                reason, message = "JobLost", f"the Job {name} has failed without a verdict{because}; {_AFTERWARDS}"
+                reason = "JobLost"
+                said = await self._log(job, found)
+                message = f"the Job {name} has failed without a verdict{because}{said}; {_AFTERWARDS}"
             case How.BROKEN:
                 raise InvalidError(f"the Job {name} can't judge anything{because}{await self._log(job, found)}")
         if verdict is not GateVerdict.PENDING:

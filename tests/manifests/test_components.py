@@ -1,0 +1,58 @@
+"""Components add to an installation the rights of one gate, to read, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .kustomizations import ROOT, Json, built, names, only
+
+COMPONENTS = ("gate-reports",)
+"""Those that grant rights."""
+
+
+def with_component(directory: Path, component: str) -> list[Json]:
+    """The base with a component, as an overlay in `directory` of a user has it."""
+    way = Path(os.path.relpath(ROOT / "manifests", directory))
+    body = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(way / "base")],
+        "components": [str(way / "components" / component)],
+    }
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(body))
+    return built(str(directory))
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_adds_rights_and_nothing_else(component: str, tmp_path: Path) -> None:
+    base, ours = built("manifests/base"), with_component(tmp_path, component)
+    assert names(ours) - names(base) == {
+        (kind, "", f"basetracker-{component}") for kind in ("ClusterRole", "ClusterRoleBinding")
+    }
+    assert [item for item in ours if item["metadata"]["name"] != f"basetracker-{component}"] == base
+    role = only(ours, "ClusterRole", f"basetracker-{component}")
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list"}
+    assert not any({"*", "secrets"} & {*rule["resources"], *rule["apiGroups"]} for rule in role["rules"])
+    binding = only(ours, "ClusterRoleBinding", f"basetracker-{component}")
+    account = only(base, "ServiceAccount")["metadata"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]
+
+
+def test_the_reports_gate_may_read_reports(tmp_path: Path) -> None:
+    role = only(with_component(tmp_path, "gate-reports"), "ClusterRole", "basetracker-gate-reports")
+    assert {
+        (rule["apiGroups"][0], resource): rule["verbs"] for rule in role["rules"] for resource in rule["resources"]
+    } == {
+        ("apps", "replicasets"): ["list"],
+        ("aquasecurity.github.io", "vulnerabilityreports"): ["list"],
+        ("wgpolicyk8s.io", "policyreports"): ["get", "list"],
+        ("wgpolicyk8s.io", "clusterpolicyreports"): ["list"],
+        ("openreports.io", "reports"): ["get", "list"],
+        ("openreports.io", "clusterreports"): ["list"],
+    }
