@@ -1,4 +1,4 @@
-"""Components add to an installation the rights of one gate, to read, and nothing else."""
+"""Components add to an installation what one gate needs: rights to read, or room to work, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from basetracker.settings import Settings
 
 from .kustomizations import ROOT, Json, built, names, only
 
@@ -56,3 +58,31 @@ def test_the_reports_gate_may_read_reports(tmp_path: Path) -> None:
         ("openreports.io", "reports"): ["get", "list"],
         ("openreports.io", "clusterreports"): ["list"],
     }
+
+
+def test_the_trivy_gate_gets_room_and_no_right(tmp_path: Path) -> None:
+    base, ours = built("manifests/base"), with_component(tmp_path, "gate-trivy")
+    assert names(ours) == names(base)
+    deployment, plain = only(ours, "Deployment"), only(base, "Deployment")
+    assert [item for item in ours if item["kind"] != "Deployment"] == [o for o in base if o["kind"] != "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,), (before,) = pod["containers"], plain["spec"]["template"]["spec"]["containers"]
+    (mount,) = [item for item in container["volumeMounts"] if item not in before["volumeMounts"]]
+    (setting,) = [item for item in container["env"] if item not in before["env"]]
+    assert setting["name"] == f"BASETRACKER_{'trivy_cache'.upper()}"
+    assert "trivy_cache" in Settings.model_fields
+    assert Path(setting["value"]).is_relative_to(mount["mountPath"])
+    (volume,) = [item for item in pod["volumes"] if item["name"] == mount["name"]]
+    assert set(volume) == {"name", "emptyDir"}
+    assert volume["emptyDir"]["sizeLimit"]
+    assert container["securityContext"] == before["securityContext"]
+
+
+def test_the_image_with_trivy_takes_one_program_over_and_stays_as_it_is() -> None:
+    text = (ROOT / "Dockerfile.trivy").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    kept = {line.split()[0] for line in lines}
+    assert kept == {"ARG", "FROM", "COPY"}, "the user, the entry point and all else are the operator's"
+    assert [line.split()[1] for line in lines if line.startswith("FROM")] == ["${TRIVY_IMAGE}", "${OPERATOR_IMAGE}"]
+    (copied,) = [line for line in lines if line.startswith("COPY")]
+    assert copied == "COPY --from=trivy /usr/local/bin/trivy /usr/local/bin/trivy"

@@ -71,7 +71,7 @@ def test_every_manifest_is_yaml_with_objects(path: Path) -> None:
 def test_every_manifest_is_part_of_a_kustomization() -> None:
     for kustomization in (ROOT / "manifests").rglob("kustomization.yaml"):
         body = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
-        listed = set(body["resources"]) | {patch["path"] for patch in body.get("patches", [])}
+        listed = set(body.get("resources", [])) | {patch["path"] for patch in body.get("patches", [])}
         beside = {path.name for path in kustomization.parent.glob("*.yaml")} - {"kustomization.yaml"}
         assert beside <= listed, kustomization
 
