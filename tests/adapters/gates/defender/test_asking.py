@@ -71,6 +71,13 @@ async def test_rows_that_azure_keeps_back_are_missed(world: World) -> None:
     assert not (await world.findings().about(DIGEST)).whole
 
 
+@pytest.mark.parametrize(("total", "truncated"), [(0, "true"), (1, "false")])
+async def test_either_sign_that_rows_are_missing_is_enough(world: World, total: int, truncated: str) -> None:
+    body = {"totalRecords": total, "count": 0, "data": [], "facets": [], "resultTruncated": truncated}
+    world.cloud.faults.add(Fault(match=QUERIES, status=200, body=body))
+    assert not (await world.findings().about(DIGEST)).whole
+
+
 @pytest.mark.parametrize("rows", ["null", "7", '{"digest": "sha256:0"}', "[]"])
 async def test_a_row_of_nobody_spoils_all_that_were_asked_about(world: World, rows: str) -> None:
     body = f'{{"totalRecords": 1, "count": 1, "data": [{rows}], "facets": [], "resultTruncated": "false"}}'
