@@ -132,6 +132,9 @@ def _verify(key: PublicKey, signature: bytes, message: bytes) -> None:
         except (InvalidSignature, ValueError):
             continue
         return
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        # cosign 3 signs with Ed25519ph, which cryptography doesn't have.
+        raise RefusedError("isn't made with this key, or by cosign 3, whose Ed25519 signatures can't be verified here")
     raise RefusedError("isn't made with this key")
 
 
