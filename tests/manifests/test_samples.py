@@ -29,7 +29,15 @@ def test_the_tracker_is_right(name: str) -> None:
 def test_there_is_a_sample_of_each_kind() -> None:
     shown = {path.stem for path in (ROOT / "manifests/samples").glob("*.yaml")}
     common = {"kustomization", "namespace"}
-    assert shown - common == {"acr-deployment", "public-base", "chain", "pull-secret", "plan-mode", "job-gate"}
+    assert shown - common == {
+        "acr-deployment",
+        "public-base",
+        "chain",
+        "pull-secret",
+        "plan-mode",
+        "job-gate",
+        "signature-keys",
+    }
 
 
 def test_all_lies_in_one_namespace() -> None:
@@ -75,6 +83,25 @@ def test_the_job_gates_role_is_what_the_gate_needs() -> None:
         "pods": ["list"],
         "pods/log": ["get"],
     }
+    _is_bound_to_the_operator(role)
+
+
+def test_the_signature_keys_role_reads_what_the_gates_name_and_no_more() -> None:
+    gates = [gate.signature for gate in Spec.model_validate(TRACKERS["go-1-25"]["spec"]).gates if gate.signature]
+    sources = [
+        source
+        for gate in gates
+        for source in (
+            gate.cosign and gate.cosign.public_key,
+            gate.notation and gate.notation.trust_store,
+            gate.notation and gate.notation.timestamp_trust_store,
+        )
+        if source is not None
+    ]
+    names = [source.config_map_ref.name for source in sources if source.config_map_ref is not None]
+    assert len(names) == len(sources) == 3
+    role = only(OBJECTS, "Role", "basetracker-signature-keys")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get"]}]
     _is_bound_to_the_operator(role)
 
 
