@@ -132,3 +132,21 @@ async def test_a_process_that_dies_while_it_locks_still_knows_the_lock_as_its_ow
     move_base(house)
     await house.run(30)
     assert done(house) == ["checkout#2"]
+
+
+async def test_trackers_of_one_digest_own_its_lock_together() -> None:
+    house = House()
+    first = open_shop(house, protect=True)
+    second = open_shop(house, name="twin", protect=True)
+    await house.run(5)
+    for key in (first, second):
+        item = house.trackers.stored[key].status.of("checkout")
+        assert item is not None
+        assert [entry.state for entry in item.protected] == [ProtectionState.LOCKED]
+    for key, names in ((first, ["checkout#1"]), (second, [])):
+        spec = house.trackers.stored[key].spec
+        assert spec is not None
+        house.trackers.change(key, spec=spec.model_copy(update={"protect": False}))
+        house.poke(key)
+        await house.run(2)
+        assert done(house) == names

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from basetracker.api.names import Reason, State
+from basetracker.api.tracker import Key
 from basetracker.core.observed import Run, TaskRef, Workload
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -79,6 +80,7 @@ class Deliver:
 class Protect:
     """Lock a digest in its registry against deletion, or take our own lock back."""
 
+    tracker: Key
     downstream: str
     image: ImageRef
     locks: bool

@@ -39,7 +39,7 @@ def decide(observed: Observed) -> Decision:
     if spec.rollout.mode is Mode.PLAN:
         steps = [replace(step, actions=()) for step in steps]
     budgeted = tuple(
-        replace(step, actions=(*step.actions, *protections(item, spec)))
+        replace(step, actions=(*step.actions, *protections(item, observed.tracker.key, spec)))
         for step, item in zip(_within_budget(steps, situations, spec), situations, strict=True)
     )
     return Decision(situations=situations, plan=Plan(steps=budgeted, wake_at=_wake(observed, budgeted, spec)))

@@ -1,7 +1,7 @@
 """Protection: which digests are locked in their registry against deletion, so that no purge takes what runs. Pure.
 
 A lock is ours only when nobody had locked the digest before, and this is written down before the lock is asked for: whatever
-happens in between, we take back what we did and nothing else.
+happens in between, we take back what we did and nothing else. Trackers that protect one digest own its lock together.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from basetracker.api.names import ProtectionState, WorkloadState
 from basetracker.api.status import Protected
-from basetracker.api.tracker import Mode, Spec
+from basetracker.api.tracker import Key, Mode, Spec, Tracker
 from basetracker.core.actions import Outcome, Protect
 from basetracker.core.observed import Problem
 from basetracker.core.situation import Situation
-from basetracker.oci.refs import Digest
+from basetracker.oci.refs import Digest, ImageRef
 
 _OURS = frozenset({ProtectionState.REQUESTED, ProtectionState.LOCKED})
 KEPT = 20
@@ -29,7 +29,19 @@ def digests_to_look_at(situation: Situation, spec: Spec) -> tuple[Digest, ...]:
     return tuple(digest for digest in sorted(_wanted(situation, spec)) if digest not in known)
 
 
-def protections(situation: Situation, spec: Spec) -> tuple[Protect, ...]:
+def is_protected_by(tracker: Tracker, image: ImageRef) -> bool:
+    """Whether the tracker has locked this digest of this repository, or is about to."""
+    if tracker.spec is None:
+        return False
+    return any(
+        entry.digest == image.digest and entry.state in _OURS
+        for item in tracker.spec.downstream
+        if item.image.repository == image.repository and (row := tracker.status.of(item.name)) is not None
+        for entry in row.protected
+    )
+
+
+def protections(situation: Situation, tracker: Key, spec: Spec) -> tuple[Protect, ...]:
     """What to lock and what to unlock now: of what the stored status says is ours."""
     if spec.suspend or spec.rollout.mode is Mode.PLAN:
         return ()
@@ -39,7 +51,8 @@ def protections(situation: Situation, spec: Spec) -> tuple[Protect, ...]:
         locks = entry.digest in wanted
         if entry.state in ({ProtectionState.REQUESTED} if locks else _OURS):
             image = situation.seen.spec.image.pinned(entry.digest)
-            found.append(Protect(downstream=situation.seen.spec.name, image=image, locks=locks))
+            name = situation.seen.spec.name
+            found.append(Protect(tracker=tracker, downstream=name, image=image, locks=locks))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ at all after a failure; a digest that may still pass keeps the next one from bei
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from basetracker.api.gates import NamedGate
 from basetracker.api.names import GateVerdict
@@ -51,7 +51,8 @@ class _Asker:
         self._spec = spec
         self._before: DownstreamStatus | None = observed.tracker.status.of(seen.spec.name)
         is_asked = observed.tracker.requested_at != observed.tracker.status.last_handled.requested_at
-        self._since = observed.now if is_asked else slot.begin
+        # An answer of this very second may be from before the person asked.
+        self._since = observed.now + timedelta(microseconds=1) if is_asked else slot.begin
 
     def verdicts(self, digest: Digest) -> tuple[GateStatus, ...]:
         """Every gate's answer about the digest; after a failure no further gate is asked."""
