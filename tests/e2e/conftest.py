@@ -17,7 +17,7 @@ import pytest
 
 from basetracker.emulators.authority import Authority
 
-from .harness import build, registry, wheel
+from .harness import build, container, registry, wheel
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, given, scratch_namespace, started
 from .harness.missing import missing
@@ -84,6 +84,14 @@ def installed_wheel(request: pytest.FixtureRequest, workspace: Path) -> Iterator
     """The `bin` directory of an environment with the wheel of this source, and nothing of its tree."""
     with wheel.installed(workspace, _progress(request.config)) as directory:
         yield directory
+
+
+@pytest.fixture(scope="session")
+def programs(installed_wheel: Path) -> Path:
+    """The environment with the installed wheel, for containers of this machine."""
+    if reason := container.obstacle():
+        missing(reason)
+    return installed_wheel.parent
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,18 @@
 
 The tests of this module are one story. Azure is emulated, so what the pages do with `az` is done by the fixtures: the
 registry, the tasks, and the operator's image, which is there only to be pulled. The operator itself runs beside the
-cluster from the wheel, with what the installation gives it.
+cluster, in a container of this machine, with what the installation gives it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from ..docs.shell import Shell
 from .conftest import GIVEN
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, scratch_namespace
-from .harness.installation import CRD, SYSTEM, Replicas, complaints, shipped_environment
+from .harness.installation import CRD, SYSTEM
 from .harness.kubectl import kubectl_binary
+from .harness.operator_pod import OperatorPod, connect
+from .harness.replicas import Replicas, complaints
 from .harness.repository import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -51,10 +54,9 @@ class Reader:
     azure: EmulatedAzure
     checkout: Path
     shell: Shell
-    program: Path
+    programs: Path
     task: Any
     replicas: Replicas | None = None
-    as_operator: dict[str, str] = field(default_factory=dict)
 
     def write(self, page: str, folder: str) -> None:
         """Write the files that the page shows, two folders below the checkout as the page's paths have it, and go there."""
@@ -65,11 +67,14 @@ class Reader:
         self.shell.directory = directory
 
     def play(self, *steps: Step) -> None:
-        """Do them, and what the pages do in the operator's Pod as the operator beside the cluster."""
+        """Do them, and what the pages do in the operator's Pod in a container like the operator's beside the cluster."""
         for step in steps:
             if step.command.startswith(INSTEAD):
-                told = " ".join(f"{name}='{value}'" for name, value in self.as_operator.items())
-                self.shell.play(step, f"env {told} {step.command.removeprefix(INSTEAD)}")
+                assert self.replicas is not None
+                container = self.replicas.leader().container
+                told = [f"{name}={value}" for name, value in container.environment.items()]
+                inside = shlex.join(["env", "-i", *told, *container.sandbox()])
+                self.shell.play(step, f"{inside} {step.command.removeprefix(INSTEAD)}")
             else:
                 self.shell.play(step)
 
@@ -77,9 +82,10 @@ class Reader:
         """Start the operator with what is installed; its Pods hold nothing that runs."""
         directory = self.checkout.parent / "operator"
         directory.mkdir()
-        environment = {**self.azure.environment(directory), **shipped_environment(self.cluster, directory)}
-        self.as_operator = {name: value for name, value in environment.items() if name != "PATH"}
-        self.replicas = Replicas(self.cluster, self.program, environment, directory)
+        connect(self.cluster, self.azure)
+        self.replicas = Replicas(
+            self.cluster, OperatorPod(self.cluster, self.azure, self.programs, directory), directory
+        )
         self.replicas.start()
         self.replicas.leader()
 
@@ -102,7 +108,7 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(real_cluster: RealCluster, azure: EmulatedAzure, installed_wheel: Path, workspace: Path) -> Iterator[Reader]:
+def reader(real_cluster: RealCluster, azure: EmulatedAzure, programs: Path, workspace: Path) -> Iterator[Reader]:
     """A reader whose team has a base, an image built on it, and a Deployment that runs it; nothing of ours is installed."""
     if GIVEN:
         pytest.skip("the pages' names may be taken in a cluster that was given")
@@ -110,14 +116,13 @@ def reader(real_cluster: RealCluster, azure: EmulatedAzure, installed_wheel: Pat
     checkout = home / "checkout"
     for folder in ("manifests", "crds"):
         shutil.copytree(ROOT / folder, checkout / folder)
-    path = os.pathsep.join([str(installed_wheel), str(Path(kubectl_binary()).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(programs / "bin"), str(Path(kubectl_binary()).parent), os.environ["PATH"]])
     environment = {"PATH": path, "KUBECONFIG": str(real_cluster.kubeconfig), **azure.environment(home)}
     azure.push(OPERATOR_IMAGE, samples.python())
     azure.push(BASE, samples.python_index("3.12.1", point="3.12.1"))
     task = azure.add_task("build-checkout", image=IMAGE, base=BASE)
     shell = Shell(checkout, home / "state", environment)
-    program = installed_wheel / "basetracker"
-    found = Reader(cluster=real_cluster, azure=azure, checkout=checkout, shell=shell, program=program, task=task)
+    found = Reader(cluster=real_cluster, azure=azure, checkout=checkout, shell=shell, programs=programs, task=task)
     with scratch_namespace(real_cluster, NAMESPACE):
         real_cluster.admin.apply(deployment(real_cluster))
         try:

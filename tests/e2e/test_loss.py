@@ -22,12 +22,13 @@ from basetracker.emulators.images import Index
 from .harness import losses
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, scratch_namespace
-from .harness.controlplane import write_kubeconfig
 from .harness.forwarder import Forwarder
-from .harness.installation import NAME, SYSTEM, Replicas, installed, shipped_environment
+from .harness.installation import NAME, SYSTEM, installed
 from .harness.losses import World, until
+from .harness.operator_pod import OperatorPod, connect
 from .harness.phases import Holds, Phase
 from .harness.registry import DockerRegistry
+from .harness.replicas import Replicas
 from .harness.team import TRACKER, WORKLOAD, Team
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +44,7 @@ def world(
     real_cluster: RealCluster,
     azure: EmulatedAzure,
     private_registry: DockerRegistry,
-    installed_wheel: Path,
+    programs: Path,
     workspace: Path,
 ) -> Iterator[World]:
     """The operator behind a network of its own, and a team for each phase, on its first base."""
@@ -56,15 +57,17 @@ def world(
         forwarder = Forwarder(int(real_cluster.url.rpartition(":")[2]))
         forwarder.start()
         stack.callback(forwarder.stop)
-        tokens, kubeconfig = directory / "cluster-token", directory / "operator.kubeconfig"
-        write_kubeconfig(kubeconfig, f"https://127.0.0.1:{forwarder.port}", real_cluster.authority_file, tokens)
-        environment = {
-            **azure.environment(directory),
-            **shipped_environment(real_cluster, directory),
-            "KUBECONFIG": str(kubeconfig),
-            "BASETRACKER_RUN_INTERVAL": "2s",
-        }
-        replicas = Replicas(real_cluster, installed_wheel / "basetracker", environment, directory)
+        connect(real_cluster, azure, settings={"BASETRACKER_RUN_INTERVAL": "2s"})
+        secret = losses.new_token_secret(real_cluster)
+        pod = OperatorPod(
+            real_cluster,
+            azure,
+            programs,
+            directory,
+            url=f"https://127.0.0.1:{forwarder.port}",
+            bound_to=secret,
+        )
+        replicas = Replicas(real_cluster, pod, directory)
         stack.callback(replicas.stop)
         world = World(
             cluster=real_cluster,
@@ -72,9 +75,8 @@ def world(
             bases=private_registry,
             forwarder=forwarder,
             replicas=replicas,
-            tokens=tokens,
+            token_secret=secret,
         )
-        world.give_token()
         for phase in Phase:
             namespace = stack.enter_context(
                 scratch_namespace(real_cluster, f"e2e-loss-{phase.name.lower()}".replace("_", "-"))
@@ -188,6 +190,7 @@ WAITS, GOES_ON = False, True
         (losses.azure_away, GOES_ON),
         (losses.tokens_ended, WAITS),
         (losses.token_late, GOES_ON),
+        (losses.identity_late, GOES_ON),
     ],
     ids=lambda value: value.__name__ if callable(value) else ("goes on" if value else "waits"),
 )

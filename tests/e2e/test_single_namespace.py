@@ -9,16 +9,10 @@ import pytest
 
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, scratch_namespace
-from .harness.installation import (
-    NAME,
-    Replicas,
-    complaints,
-    install_definition,
-    installed,
-    shipped_environment,
-    single_namespace,
-)
+from .harness.installation import NAME, install_definition, installed, single_namespace
+from .harness.operator_pod import OperatorPod, connect
 from .harness.registry import DockerRegistry
+from .harness.replicas import Replicas, complaints
 from .harness.team import TRACKER, Team
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +23,7 @@ def served(
     real_cluster: RealCluster,
     azure: EmulatedAzure,
     private_registry: DockerRegistry,
-    installed_wheel: Path,
+    programs: Path,
     namespace: str,
     tmp_path: Path,
 ) -> Iterator[Team]:
@@ -39,9 +33,8 @@ def served(
     team.set_up()
     overlay = single_namespace(tmp_path / "overlay", namespace)
     with installed(real_cluster, overlay, namespace=namespace):
-        shipped = shipped_environment(real_cluster, tmp_path, namespace)
-        environment = {**azure.environment(tmp_path), **shipped}
-        replicas = Replicas(real_cluster, installed_wheel / "basetracker", environment, tmp_path, namespace)
+        connect(real_cluster, azure, namespace)
+        replicas = Replicas(real_cluster, OperatorPod(real_cluster, azure, programs, tmp_path, namespace), tmp_path)
         try:
             replicas.start()
             yield team

@@ -18,8 +18,10 @@ from basetracker.emulators.images import Index
 from .harness.audit import READS
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster
-from .harness.installation import NAME, Replicas, complaints, installed, shipped_environment
+from .harness.installation import NAME, installed
+from .harness.operator_pod import OperatorPod, connect
 from .harness.registry import DockerRegistry
+from .harness.replicas import Replicas, complaints
 from .harness.team import REPLICAS, TRACKER, WORKLOAD, Team
 
 pytestmark = pytest.mark.e2e
@@ -29,15 +31,13 @@ SHORT = slice(len("sha256:"), len("sha256:") + 12)
 
 
 @pytest.fixture(scope="module")
-def replicas(
-    real_cluster: RealCluster, azure: EmulatedAzure, installed_wheel: Path, workspace: Path
-) -> Iterator[Replicas]:
+def replicas(real_cluster: RealCluster, azure: EmulatedAzure, programs: Path, workspace: Path) -> Iterator[Replicas]:
     """The operator, installed from the wheel and manifests/base, with two replicas."""
     directory = workspace / "operator"
     directory.mkdir()
     with installed(real_cluster, allowed=ALLOWED):
-        environment = {**azure.environment(directory), **shipped_environment(real_cluster, directory)}
-        running = Replicas(real_cluster, installed_wheel / "basetracker", environment, directory)
+        connect(real_cluster, azure)
+        running = Replicas(real_cluster, OperatorPod(real_cluster, azure, programs, directory), directory)
         try:
             running.start()
             running.start()

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from basetracker.emulators import entra
 from basetracker.emulators.acr.registry import AzureRegistry
 from basetracker.emulators.authority import Authority
-from basetracker.emulators.cloud import Cloud
+from basetracker.emulators.cloud import TENANT, Cloud
 from basetracker.emulators.faults import Asked, Fault
 from basetracker.emulators.identities import Identity
 from basetracker.emulators.images import Image, Index
@@ -30,14 +31,16 @@ QUEUE_SECONDS, RUN_SECONDS = 0.5, 1.0
 
 
 class EmulatedAzure:
-    """Entra, ARM, ACR and ACR Tasks with one registry, `<name>.azurecr.io`, and one identity for the operator."""
+    """Entra, ARM, ACR and ACR Tasks with one registry, `<name>.azurecr.io`, an identity for the operator and a person's."""
 
     def __init__(self, authority: Authority, name: str) -> None:
         self.cloud = Cloud(authority=authority, queue_seconds=QUEUE_SECONDS, run_seconds=RUN_SECONDS)
         self.registry: AzureRegistry = self.cloud.add_azure_registry(name)
         self.identity: Identity = self.cloud.add_identity("basetracker")
-        self.identity.assign("AcrPull", self.registry.id)
-        self.identity.assign("basetracker operator", f"/subscriptions/{self.cloud.subscription}")
+        self._person: Identity = self.cloud.add_identity("person")
+        for one in (self.identity, self._person):
+            one.assign("AcrPull", self.registry.id)
+            one.assign("basetracker operator", f"/subscriptions/{self.cloud.subscription}")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="emulated-azure", daemon=True)
 
@@ -69,8 +72,44 @@ class EmulatedAzure:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.cloud.resolve_image(image), self._loop))
 
     def environment(self, directory: Path) -> dict[str, str]:
-        """What a process needs to find the emulated hosts as the identity; writes its files into `directory`."""
-        return self._call(lambda: self.cloud.environment(directory, self.identity))
+        """What a person's process needs to find the emulated hosts; writes its files into `directory`."""
+        return self._call(lambda: self.cloud.environment(directory, self._person))
+
+    # -- what the operator's cluster has to know -------------------------------------------------------
+
+    tenant, login = TENANT, f"https://{entra.HOST}/"
+
+    @property
+    def proxy(self) -> str:
+        """The URL of the proxy behind which the emulated hosts are."""
+        return self.cloud.proxy_url
+
+    @property
+    def authority(self) -> str:
+        """The certificate of the authority that they are signed by."""
+        return self.cloud.authority.pem.decode()
+
+    def federate(self, issuer: str, subject: str) -> None:
+        """Trust the tokens of this issuer for this subject, and no other, to be the operator's."""
+        self.identity.issuer, self.identity.subject = issuer, subject
+
+    def note(self, token: str) -> None:
+        """Take it for a leak when a host other than Entra's is shown this token."""
+        self._call(lambda: self.cloud.ledger.issue(token, "ServiceAccount token", {entra.HOST}))
+
+    def ended_assertion(self) -> str:
+        """A token for Entra as the cluster gave one to the operator; it has ended a minute ago."""
+        who = self.identity
+        assert who.subject is not None
+        assert who.issuer is not None
+        subject, issuer = who.subject, who.issuer
+        return self._call(lambda: self.cloud.federated_token(subject, issuer=issuer, seconds=-60))
+
+    def refused_by_entra(self) -> int:
+        """How many requests Entra has refused so far."""
+        return self._call(lambda: sum(one.host == entra.HOST and one.status == 401 for one in self.cloud.faults.log))
+
+    # -- what is in it -----------------------------------------------------------------------------------
 
     def add_task(self, name: str, *, image: str, base: str) -> Task:
         """A task that builds `repository:tag` on a base, once run, as a pipeline had done before the story begins."""

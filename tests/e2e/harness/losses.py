@@ -6,19 +6,23 @@ Owns how each loss begins and ends. The replica is started again when it has end
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .azure import EmulatedAzure
 from .cluster import RealCluster
 from .controlplane import write_kubeconfig
 from .forwarder import Forwarder
-from .installation import NAME, SYSTEM, Replica, Replicas
+from .installation import SYSTEM
 from .kubectl import Kubectl, KubectlError
+from .operator_pod import AZURE_TOKEN, AZURE_TOKENS, SERVICE_ACCOUNT
 from .phases import Phase
 from .registry import DockerRegistry
+from .replicas import Replica, Replicas
 from .team import Team
 
 WAIT_SECONDS = 120.0
@@ -35,16 +39,15 @@ def until(holds: Callable[[], bool], what: str, *, seconds: float = WAIT_SECONDS
 
 @dataclass(kw_only=True)
 class World:
-    """All that a loss may touch. `tokens` is the file with the operator's token for the cluster."""
+    """All that a loss may touch. The operator's token for the cluster ends with the Secret `token_secret`."""
 
     cluster: RealCluster
     azure: EmulatedAzure
     bases: DockerRegistry
     forwarder: Forwarder
     replicas: Replicas
-    tokens: Path
+    token_secret: str
     teams: dict[Phase, Team] = field(default_factory=dict)
-    _secrets: int = 0
 
     @property
     def operator(self) -> Replica:
@@ -64,20 +67,30 @@ class World:
 
     # -- the operator's token for the cluster ------------------------------------------------------------
 
-    def give_token(self) -> str:
-        """Put a fresh token into the operator's file; the name of the Secret with which it ends."""
-        self._secrets += 1
-        name = f"token-{self._secrets}"
-        self.cluster.admin.run("create", "secret", "generic", name, "-n", SYSTEM)
-        self.tokens.write_text(self.cluster.token(SYSTEM, NAME, bound_to=name))
-        return name
+    @property
+    def token(self) -> str:
+        """The one that it has."""
+        return self.replicas.pod.volume_at(SERVICE_ACCOUNT).read("token")
+
+    def give_token(self) -> None:
+        """Give it a fresh one, as a kubelet does; the old one goes on until its Secret is deleted."""
+        self.token_secret = new_token_secret(self.cluster)
+        self.replicas.pod.renew(SERVICE_ACCOUNT, bound_to=self.token_secret)
 
     def end_token(self, secret: str, token: str) -> None:
         """Let the API server accept a token no more; it remembers it for ten seconds."""
         self.cluster.admin.run("delete", "secret", secret, "-n", SYSTEM)
-        path = self.tokens.with_name("ended.kubeconfig")
-        write_kubeconfig(path, self.cluster.url, self.cluster.authority_file, token)
-        until(lambda: not _is_let_in(Kubectl(path)), "the old token is refused")
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "ended.kubeconfig"
+            write_kubeconfig(path, self.cluster.url, self.cluster.authority_file, token)
+            until(lambda: not _is_let_in(Kubectl(path)), "the old token is refused")
+
+
+def new_token_secret(cluster: RealCluster) -> str:
+    """The name of a new Secret with which a token can end."""
+    name = f"token-{uuid.uuid4().hex[:8]}"
+    cluster.admin.run("create", "secret", "generic", name, "-n", SYSTEM)
+    return name
 
 
 def _is_let_in(user: Kubectl) -> bool:
@@ -145,7 +158,7 @@ def azure_away(world: World) -> Iterator[None]:
 @contextmanager
 def tokens_ended(world: World) -> Iterator[None]:
     """Every token that the operator has ends: for the cluster (a new one lies ready), of Entra and of the registry."""
-    old, secret = world.tokens.read_text(), f"token-{world._secrets}"
+    old, secret = world.token, world.token_secret
     world.give_token()
     refused = world.azure.answers(401)
     world.azure.expire_tokens()
@@ -159,11 +172,25 @@ def tokens_ended(world: World) -> Iterator[None]:
 @contextmanager
 def token_late(world: World) -> Iterator[None]:
     """The token for the cluster ends, and the next one comes only when the operator has noticed."""
-    world.end_token(f"token-{world._secrets}", world.tokens.read_text())
+    world.end_token(world.token_secret, world.token)
     world.forwarder.cut()
     until(lambda: not world.operator.is_running or world.operator.told(REFUSED) > 1, "the operator has noticed")
     yield
     world.give_token()
+
+
+@contextmanager
+def identity_late(world: World) -> Iterator[None]:
+    """The token for Entra ends, with all that Entra gave for it, and the kubelet brings the next one late."""
+    pod = world.replicas.pod
+    pod.volume_at(AZURE_TOKENS).replace(AZURE_TOKEN, world.azure.ended_assertion())
+    refused = world.azure.refused_by_entra()
+    world.azure.expire_tokens()
+    world.look_now()
+    until(lambda: world.azure.refused_by_entra() > refused, "Entra has refused the ended token")
+    yield
+    pod.renew(AZURE_TOKENS)
+    world.look_now()
 
 
 def _looks_without_answer(world: World) -> float:

@@ -41,8 +41,17 @@ class ServerProcess:
         self._arguments = [str(argument) for argument in arguments]
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self, environment: Mapping[str, str] | None = None, *, inherit: bool = True) -> Self:
-        """Start it; `environment` is added to this process's own, or is all there is when it may not inherit."""
+    def start(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        inherit: bool = True,
+        keep: Sequence[int] = (),
+    ) -> Self:
+        """Start it; `environment` is added to this process's own, or is all there is when it may not inherit.
+
+        `keep` are file descriptors of this process that it gets, too.
+        """
         setpriv = shutil.which("setpriv")
         guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         with self.log.open("ab") as log:
@@ -53,6 +62,7 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 env={**(os.environ if inherit else {}), **(environment or {})},
                 start_new_session=True,
+                pass_fds=keep,
             )
         return self
 
@@ -91,14 +101,14 @@ class ServerProcess:
         child, self._child = self._child, None
         if child is None:
             return None
-        for sign, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, None)):
-            try:
-                os.killpg(child.pid, sign)
-            except ProcessLookupError:
-                break
-            try:
-                child.wait(seconds)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            self._ask_to_end(child)
+            child.wait(patience)
+        except ProcessLookupError:
+            pass  # it has ended
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
         return child.wait()
+
+    def _ask_to_end(self, child: subprocess.Popen[bytes]) -> None:
+        os.killpg(child.pid, signal.SIGTERM)
