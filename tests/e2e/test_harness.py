@@ -5,9 +5,12 @@ Everything is said with kubectl, as a person would, and read back from the API s
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ import pytest
 from basetracker.emulators import samples
 from basetracker.emulators.images import index
 
+from .harness.api import Api
+from .harness.audit import AuditLog
 from .harness.cluster import RealCluster
 from .harness.kubectl import Kubectl, KubectlError
 from .harness.missing import missing
@@ -75,6 +80,50 @@ def test_server_and_nodes_are_ready(real_cluster: RealCluster) -> None:
     real_cluster.admin.run(
         "wait", "--for=condition=Ready", "--timeout=30s", *(f"node/{n}" for n in real_cluster.kubelet.nodes)
     )
+
+
+def test_what_a_starting_server_forbids_is_no_missing_right(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.log")
+    second = timedelta(seconds=1)
+
+    def note(time: datetime, decision: str) -> None:
+        event = {
+            "verb": "get",
+            "requestURI": "/apis",
+            "user": {"username": "system:serviceaccount:team:operator"},
+            "responseStatus": {"code": 200 if decision == "allow" else 403},
+            "requestReceivedTimestamp": time.isoformat().replace("+00:00", "Z"),
+            "annotations": {"authorization.k8s.io/decision": decision},
+        }
+        with log.path.open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+    note(datetime.now(UTC) - second, "forbid")
+    with log.start():
+        note(datetime.now(UTC), "forbid")
+        note(datetime.now(UTC), "allow")
+    note(datetime.now(UTC) + second, "forbid")
+    note(datetime.now(UTC) + second, "allow")
+    assert [one.lacks_right for one in log.requests("team", "operator")] == [True, False, False, True, False]
+    assert [one.code for one in log.requests("team", "operator")] == [403, 403, 200, 403, 200]
+    assert log.requests("team", "other") == []
+
+
+async def test_a_nodes_write_waits_for_the_api_server(real_cluster: RealCluster, namespace: str) -> None:
+    plane = real_cluster.plane
+    if plane is None:
+        pytest.skip("the API server of a cluster that was given can't be taken away")
+    async with Api(real_cluster.proxy_socket) as api:
+        plane.stop_apiserver()
+        try:
+            patch = {"metadata": {"labels": {"written": "yes"}}}
+            writing = asyncio.create_task(api.patch(f"/api/v1/namespaces/{namespace}", patch))
+            await asyncio.sleep(1)
+            assert not writing.done()
+        finally:
+            plane.restart_apiserver()
+        await asyncio.wait_for(writing, PATIENCE_SECONDS)
+    assert real_cluster.admin.get("namespace", namespace)["metadata"]["labels"]["written"] == "yes"
 
 
 def test_rollout_runs_the_digest_of_the_registry(

@@ -103,7 +103,7 @@ class Api:
             try:
                 return await self._send_once(method, path, body, kind, fine or set())
             except aiohttp.ClientResponseError as error:
-                if error.status not in AWAY or not tries_left:
+                if not _is_away(error) or not tries_left:
                     raise
             except (aiohttp.ClientConnectionError, TimeoutError):
                 if not tries_left:
@@ -120,3 +120,9 @@ class Api:
             raise aiohttp.ClientResponseError(
                 answer.request_info, answer.history, status=answer.status, message=said, headers=answer.headers
             )
+
+
+def _is_away(error: aiohttp.ClientResponseError) -> bool:
+    """Whether no API server has said this: where `kubectl proxy` reaches none it answers 500 with plain text."""
+    plain = error.headers is not None and error.headers.get("Content-Type", "").startswith("text/plain")
+    return error.status in AWAY or (error.status == HTTPStatus.INTERNAL_SERVER_ERROR and plain)

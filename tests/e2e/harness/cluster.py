@@ -30,8 +30,8 @@ PROXY_SECONDS = 20.0
 class RealCluster:
     """A cluster in use.
 
-    `kubeconfig` and `admin` (kubectl) have every right; `images` is where the nodes find images; `placement` has
-    to be merged into the spec of every Pod template, so that its Pods land on the emulated nodes.
+    `kubeconfig`, `admin` (kubectl) and the nodes' `proxy_socket` have every right; `images` is where the nodes find
+    images; `placement` has to be merged into the spec of every Pod template, so that its Pods land on the emulated nodes.
     """
 
     placement: dict[str, Any] = PLACEMENT
@@ -43,6 +43,7 @@ class RealCluster:
         kubelet: FakeKubelet,
         directory: Path,
         plane: ControlPlane | None,
+        proxy_socket: Path,
     ) -> None:
         """`plane` is None on a cluster that was given, and so are its log and the power over it."""
         self.plane = plane
@@ -51,6 +52,7 @@ class RealCluster:
         self.admin = Kubectl(kubeconfig)
         self.images = images
         self.kubelet = kubelet
+        self.proxy_socket = proxy_socket
         self._directory = directory
         view = json.loads(self.admin.run("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
         cluster = view["clusters"][0]["cluster"]
@@ -58,12 +60,20 @@ class RealCluster:
         self.authority_file = directory / "cluster-ca.crt"
         self.authority_file.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
 
-    def token(self, namespace: str, service_account: str, *, seconds: int = 3600, bound_to: str | None = None) -> str:
+    def token(
+        self,
+        namespace: str,
+        service_account: str,
+        *,
+        seconds: int = 3600,
+        bound_to: str | None = None,
+        audience: str | None = None,
+    ) -> str:
         """A token of a ServiceAccount, by TokenRequest; the API server gives none for less than 600 s.
 
-        It ends before its time with the Secret that it is `bound_to`.
+        It ends before its time with the Secret that it is `bound_to`. It is for the API server, or for its `audience`.
         """
-        options = [f"--duration={seconds}s"]
+        options = [f"--duration={seconds}s", *([f"--audience={audience}"] if audience else [])]
         if bound_to is not None:
             options += ["--bound-object-kind=Secret", f"--bound-object-name={bound_to}"]
         return self.admin.run("create", "token", service_account, "-n", namespace, *options).strip()
@@ -128,7 +138,7 @@ def _with_nodes(
     try:
         proxy.wait_until(socket.exists, seconds=PROXY_SECONDS)
         kubelet.start()
-        yield RealCluster(kubeconfig, images, kubelet, directory, plane)
+        yield RealCluster(kubeconfig, images, kubelet, directory, plane, socket)
     finally:
         kubelet.stop()
         proxy.stop()
