@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from basetracker.adapters.http import Http
@@ -18,9 +19,9 @@ from basetracker.ports import Clock
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, AccessTokenInfo
     from azure.core.exceptions import AzureError
-    from azure.identity.aio import ClientSecretCredential, WorkloadIdentityCredential
+    from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
 
-    _Credential = ClientSecretCredential | WorkloadIdentityCredential
+    _Credential = ClientSecretCredential | ClientAssertionCredential
 
 PUBLIC_AUTHORITY: Final = "https://login.microsoftonline.com"
 NO_IDENTITY: Final = (
@@ -158,7 +159,7 @@ def azure_identity(settings: AzureSettings, http: Http) -> AzureIdentity | None:
     if not settings.is_complete:
         return None
     # Loaded here because it takes half a second, which a tracker without Azure needn't wait for.
-    from azure.identity.aio import ClientSecretCredential, WorkloadIdentityCredential
+    from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
 
     from basetracker.adapters.azure_transport import SharedTransport
 
@@ -171,9 +172,13 @@ def azure_identity(settings: AzureSettings, http: Http) -> AzureIdentity | None:
     def credential() -> _Credential:
         if not settings.token_file:
             return ClientSecretCredential(settings.tenant_id, settings.client_id, settings.client_secret, **shared)
-        return WorkloadIdentityCredential(
-            tenant_id=settings.tenant_id, client_id=settings.client_id, token_file_path=settings.token_file, **shared
-        )
+        # The package's own credential for such files reads them at most every ten minutes, though a new token is there.
+        file = Path(settings.token_file)
+
+        def assertion() -> str:
+            return file.read_text(encoding="utf-8", errors="replace")
+
+        return ClientAssertionCredential(settings.tenant_id, settings.client_id, assertion, **shared)
 
     return AzureIdentity(credential, settings, http.clock)
 

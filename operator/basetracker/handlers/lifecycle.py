@@ -96,6 +96,8 @@ async def _watch(operator: Operator, settings: Settings, watching: Callable[[], 
             namespaces=list(settings.namespaces),
             clusterwide=not settings.namespaces,
             standalone=True,
+            # By itself kopf asks for the user's name, and a container's user has none.
+            identity="basetracker",  # type: ignore[arg-type]  # kopf doesn't export its NewType of str
             ready_flag=ready,
         )
     except kopf.LoginError as error:

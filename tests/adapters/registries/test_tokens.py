@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -387,6 +388,20 @@ async def test_another_authority_is_asked_where_one_is_set(world: World) -> None
     async with identity:
         assert await identity.token(ENTRA_SCOPE)
     assert {one.host for one in world.cloud.faults.log} == {"login.chinacloudapi.cn"}
+
+
+async def test_the_next_federated_token_is_taken_as_soon_as_it_is_there(world: World) -> None:
+    variables = world.cloud.environment(world.directory, world.operator)
+    file = Path(variables["AZURE_FEDERATED_TOKEN_FILE"])
+    token = file.read_text()
+    file.write_bytes(b"\xffnot a token")
+    identity = azure_identity(AzureSettings.from_environment(variables), world.http())
+    assert identity is not None
+    async with identity:
+        with pytest.raises(DeniedError, match="AADSTS"):
+            await identity.token(ENTRA_SCOPE)
+        file.write_text(token)
+        assert await identity.token(ENTRA_SCOPE)
 
 
 async def test_a_certificate_that_entra_s_host_cannot_show_is_told(world: World) -> None:
