@@ -390,17 +390,23 @@ async def test_another_authority_is_asked_where_one_is_set(world: World) -> None
     assert {one.host for one in world.cloud.faults.log} == {"login.chinacloudapi.cn"}
 
 
+def _swapped(file: Path, content: bytes) -> bytes:
+    """What the file held before."""
+    before = file.read_bytes()
+    file.write_bytes(content)
+    return before
+
+
 async def test_the_next_federated_token_is_taken_as_soon_as_it_is_there(world: World) -> None:
     variables = world.cloud.environment(world.directory, world.operator)
     file = Path(variables["AZURE_FEDERATED_TOKEN_FILE"])
-    token = file.read_text()
-    file.write_bytes(b"\xffnot a token")
+    token = _swapped(file, b"\xffnot a token")
     identity = azure_identity(AzureSettings.from_environment(variables), world.http())
     assert identity is not None
     async with identity:
         with pytest.raises(DeniedError, match="AADSTS"):
             await identity.token(ENTRA_SCOPE)
-        file.write_text(token)
+        _swapped(file, token)
         assert await identity.token(ENTRA_SCOPE)
 
 
