@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import assert_never
 
 from basetracker.api.names import Reason, State, WorkloadState
@@ -141,16 +142,7 @@ def _rolling(scene: _Scene, workload: Workload, container: Container, digest: Di
         case _:
             assert_never(state)
     return Row(
-        status=WorkloadStatus(
-            kind=workload.kind,
-            name=workload.name,
-            uid=workload.uid,
-            container=container.name,
-            digest=digest,
-            previous_digest=previous_digest(workload, container, before),
-            state=state,
-            since=since,
-        ),
+        status=_status(scene, workload, container, digest, state, since),
         state=outcome[0],
         reason=outcome[1],
         message=outcome[2],
@@ -182,22 +174,33 @@ def _settled(scene: _Scene, workload: Workload, container: Container, runs: Dige
         else "runs a digest that contains the base"
     )
     return Row(
-        status=WorkloadStatus(
-            kind=workload.kind,
-            name=workload.name,
-            uid=workload.uid,
-            container=container.name,
-            digest=runs,
-            previous_digest=previous_digest(workload, container, before),
-            state=state,
-            since=since,
-        ),
+        status=_status(scene, workload, container, runs, state, since),
         state=State.CURRENT,
         reason=Reason.CURRENT,
         message=f"{workload.kind} {workload.name} {says}",
         workload=workload,
         container=container,
         is_rolling=is_ours and state is WorkloadState.PROGRESSING,
+    )
+
+
+def _status(
+    scene: _Scene,
+    workload: Workload,
+    container: Container,
+    digest: Digest | None,
+    state: WorkloadState,
+    since: datetime,
+) -> WorkloadStatus:
+    return WorkloadStatus(
+        kind=workload.kind,
+        name=workload.name,
+        uid=workload.uid,
+        container=container.name,
+        digest=digest,
+        previous_digest=previous_digest(workload, container, scene.row_before(workload, container)),
+        state=state,
+        since=since,
     )
 
 
