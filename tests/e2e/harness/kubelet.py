@@ -2,8 +2,8 @@
 
 Owns a few Node objects, kept Ready by their Leases, and the life of every Pod on them: it is bound (there is no
 scheduler), its images are resolved to real digests, it becomes Ready, or waits for an image that is missing, or
-crashes when its annotation says so, and it ends when it is deleted. No process runs for it. Talks to the API
-server through `kubectl proxy`, so it works with whatever authentication a kubeconfig has.
+crashes or ends when its annotations say so, and it ends when it is deleted. No process runs for it; what it has written is an
+annotation, too. Talks to the API server through `kubectl proxy`, so it works with whatever authentication a kubeconfig has.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import aiohttp
 
 from . import pods
 from .api import Api, GoneError
+from .podlogs import ADDRESS, PodLogs
 from .pulls import Resolve
 
 Object = dict[str, Any]
@@ -52,6 +53,8 @@ class FakeKubelet:
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._binding: set[str] = set()
         self._ending: set[str] = set()
+        self._annotations: dict[tuple[str, str], dict[str, str]] = {}
+        self._logs = PodLogs(self._annotations)
         self._addresses = itertools.count(1)
         self._next_node = itertools.cycle(self.nodes)
         self._ready = threading.Event()
@@ -89,20 +92,26 @@ class FakeKubelet:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
-        async with Api(self._socket) as self._api:
-            for node in self.nodes:
-                await self._register(node)
-            self._ready.set()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._renew_leases())
-                async for kind, pod in self._api.watch("/api/v1/pods"):
-                    self._see(kind, pod, group)
+        await self._logs.start()
+        try:
+            async with Api(self._socket) as self._api:
+                for node in self.nodes:
+                    await self._register(node)
+                self._ready.set()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._renew_leases())
+                    async for kind, pod in self._api.watch("/api/v1/pods"):
+                        self._see(kind, pod, group)
+        finally:
+            await self._logs.stop()
 
     # Nodes
 
     async def _register(self, name: str) -> None:
         await self._api.create("/api/v1/nodes", node_object(name, _now()), again=True)
-        await self._api.patch(f"/api/v1/nodes/{name}/status", {"status": node_status(_now())})
+        # The API server of a cluster that was given is elsewhere, and would ask itself.
+        port = self._logs.port if self._binds_pods else None
+        await self._api.patch(f"/api/v1/nodes/{name}/status", {"status": node_status(_now(), port=port)})
         lease = {"metadata": {"name": name}, "spec": self._lease_spec(name)}
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         await self._api.create(leases, lease, again=True)
@@ -126,7 +135,10 @@ class FakeKubelet:
     def _see(self, kind: str, pod: Object, group: asyncio.TaskGroup) -> None:
         """Take up what the watch has shown; a life that is under way goes on."""
         uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName")
+        place = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        self._annotations[place] = pod["metadata"].get("annotations") or {}
         if kind == "DELETED":
+            del self._annotations[place]
             self._binding.discard(uid)
             self._ending.discard(uid)
             if life := self._lives.pop(uid, None):
@@ -167,9 +179,10 @@ class FakeKubelet:
         address = self._address()
         digests = await self._pull(pod, address)
         if pods.ends_by_itself(pod):
-            code = int(pods.crashes(pod))
             await self._report(pod, pods.running(pod, digests, now=_now(), address=address))
-            await self._report(pod, pods.ended(pod, digests, now=_now(), address=address, code=code))
+            code = pods.exit_code(pod)
+            if code is not None:
+                await self._report(pod, pods.ended(pod, digests, now=_now(), address=address, code=code))
         elif pods.crashes(pod):
             for restarts in itertools.count():
                 status = pods.crash_looping(pod, digests, now=_now(), address=address, restarts=restarts)
@@ -253,13 +266,17 @@ def node_object(name: str, now: str) -> Object:
     }
 
 
-def node_status(now: str) -> Object:
-    """A Ready node with room for many Pods."""
+def node_status(now: str, *, port: int | None = None) -> Object:
+    """A Ready node with room for many Pods; at `port` of this machine it can be asked for logs."""
     room = {"cpu": "16", "memory": "64Gi", "pods": "250"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "emulated"}
     info = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "containerRuntimeVersion"), "none")
     info |= {"kubeletVersion": "emulated", "kubeProxyVersion": "none", "osImage": "none"}
+    reached = {} if port is None else {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
+    addresses = {} if port is None else {"addresses": [{"type": "InternalIP", "address": ADDRESS}]}
     return {
+        **reached,
+        **addresses,
         "nodeInfo": {**info, "operatingSystem": "linux", "architecture": "amd64"},
         "capacity": room,
         "allocatable": room,

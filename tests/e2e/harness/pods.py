@@ -12,6 +12,7 @@ Object = dict[str, Any]
 Digests = Mapping[str, str | None]
 
 CRASH_ANNOTATION = "emulator.basetracker.dev/crash"
+EXIT_CODE_ANNOTATION = "emulator.basetracker.dev/exit-code"
 
 
 def images(pod: Object) -> list[str]:
@@ -27,6 +28,12 @@ def crashes(pod: Object) -> bool:
 def ends_by_itself(pod: Object) -> bool:
     """Whether it is a Job's kind of Pod, whose process is expected to end."""
     return bool(pod["spec"].get("restartPolicy", "Always") != "Always")
+
+
+def exit_code(pod: Object) -> int | None:
+    """What the process of a Job's kind of Pod ends with, by its annotations; None for `never`."""
+    told = (pod["metadata"].get("annotations") or {}).get(EXIT_CODE_ANNOTATION, str(int(crashes(pod))))
+    return None if told == "never" else int(told)
 
 
 def is_over(pod: Object) -> bool:
