@@ -40,6 +40,11 @@ NOT_RUN = (
     (r"(\w+=\$\()?az ", "needs an Azure subscription"),
     (r"make (?!demo ARGS)|\.ci/run", "starts this very suite, the demo, or a tool; that the targets exist is tested"),
     (r"kubectl .* logs deploy/", "no process runs in the Pods of emulated nodes"),
+    (
+        r"(cosign|notation) ",
+        "signs in a pipeline; the tools are run in tests/adapters/gates/signature/test_real_tools.py",
+    ),
+    (r"kubectl .* create configmap [a-z-]+ --from-file", "stores a file that a tool or an authority has made"),
     (r"(BASETRACKER|AZURE)_\w+=", "an environment, not a command"),
 )
 """The begin of a command, and why it isn't run."""

@@ -103,7 +103,7 @@ async def test_samples_are_listed_under_every_name(kubectl: Kubectl, cluster: Cl
         for name in ("baseimagetrackers", "baseimagetracker", "basetrackers", "basetracker", "bit")
     }
     assert len(listed) == 1
-    assert len(listed.pop().splitlines()) == len(cluster.list("BaseImageTracker")) == 6
+    assert len(listed.pop().splitlines()) == len(cluster.list("BaseImageTracker")) == 8
     by_base = await kubectl.run(
         "get", "bit", "-A", "-o", "name", "--field-selector=spec.base.image=docker.io/library/nginx:1.29"
     )
@@ -144,16 +144,22 @@ MAY = (
     ("create", "events", "shop", ""),
     ("create", "leases.coordination.k8s.io", "basetracker-system", ""),
     ("update", "leases.coordination.k8s.io", "basetracker-system", "basetracker"),
-    # By the sample's Role in that namespace.
+    # By the samples' Roles in that namespace.
     ("get", "secrets", "shop", "hub"),
+    ("list", "pods", "shop", ""),
+    ("get", "configmaps", "shop", "image-keys"),
 )
+
 MAY_NOT = (
     ("patch", "baseimagetrackers.basetracker.dev", "shop", "nginx"),
     ("delete", "baseimagetrackers.basetracker.dev", "shop", "nginx"),
     ("create", "deployments.apps", "shop", ""),
     ("update", "deployments.apps", "shop", "checkout"),
     ("delete", "deployments.apps", "shop", "checkout"),
-    ("list", "pods", "shop", ""),
+    ("list", "pods", "basetracker-system", ""),
+    ("list", "configmaps", "shop", ""),
+    ("get", "configmaps", "shop", "other"),
+    ("update", "configmaps", "shop", "image-keys"),
     ("list", "secrets", "shop", ""),
     ("get", "secrets", "shop", "other"),
     ("get", "secrets", "basetracker-system", "hub"),

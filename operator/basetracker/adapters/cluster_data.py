@@ -76,15 +76,16 @@ class ClusterData:
 
 
 def read_entries(kind: Kind, document: Json, name: str) -> Entries:
-    """The entries of a ConfigMap (text) or a Secret (base64); `name` is for the errors.
+    """The entries of a ConfigMap (text, and what isn't text in base64) or a Secret (base64); `name` is for the errors.
 
     Raises:
         InvalidError: they can't be read.
     """
-    data = document.get("data") or {}
+    data, binary = document.get("data") or {}, document.get("binaryData") or {}
     try:
         if kind == "Secret":
             return {key: base64.b64decode(value, validate=True) for key, value in data.items()}
-        return {key: value.encode() for key, value in data.items()}
+        plain = {key: value.encode() for key, value in data.items()}
+        return plain | {key: base64.b64decode(value, validate=True) for key, value in binary.items()}
     except (AttributeError, TypeError, ValueError):
         raise InvalidError(f"{name} has entries that can't be read") from None  # the cause may quote the content

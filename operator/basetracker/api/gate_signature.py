@@ -22,7 +22,7 @@ NOT_AN_IDENTITY: Final = (
     "not an identity; write what the certificate's subject must hold, like CN=build or x509.subject: C=US, O=Contoso"
 )
 _LONGEST_IDENTITY: Final = 512
-_VALUE: Final = r'([^,+"\\<>;=]|\\[,+"\\<>;=])+'
+_VALUE: Final = r'([^ ,+"\\<>;=]|\\[,+"\\<>;=])([^,+"\\<>;=]|\\[,+"\\<>;=])*'
 _PART: Final = rf"(C|ST|L|O|OU|CN|STREET|POSTALCODE|SERIALNUMBER|DC|UID)={_VALUE}"
 _IDENTITY: Final = re.compile(rf"(x509[.]subject: *)?{_PART}(, *{_PART})*")
 _ONE_PART: Final = re.compile(r'([A-Z]+)=((?:[^,+"\\<>;=]|\\[,+"\\<>;=])+)')

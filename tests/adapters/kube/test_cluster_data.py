@@ -22,9 +22,9 @@ def encoded(text: str) -> str:
 
 async def test_entries_are_read(scripted: Any, scripted_kube: Any, set_clock: Any) -> None:
     data = ClusterData(scripted_kube, clock=set_clock)
-    scripted.says(CONFIG_MAP, 200, {"data": {"cosign.pub": "a key", "other": ""}, "binaryData": {"x": "AAAA"}})
+    scripted.says(CONFIG_MAP, 200, {"data": {"cosign.pub": "a key", "other": ""}, "binaryData": {"x": "AAA="}})
     scripted.says(SECRET, 200, {"data": {"cosign.pub": encoded("another")}})
-    assert await data.read("ConfigMap", "shop", "keys") == {"cosign.pub": b"a key", "other": b""}
+    assert await data.read("ConfigMap", "shop", "keys") == {"cosign.pub": b"a key", "other": b"", "x": bytes(2)}
     assert await data.read("Secret", "shop", "keys") == {"cosign.pub": b"another"}
     scripted.says(SECRET, 200, {"data": None})
     set_clock.seconds += 60

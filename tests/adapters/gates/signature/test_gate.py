@@ -265,7 +265,12 @@ async def test_a_signature_that_is_too_large_is_not_read_on(desk: Desk) -> None:
         ({}, NOTATION_GATE, MissingError, "no Secret shop/ca"),
         ({("ConfigMap", "keys"): {"other": b""}}, COSIGN, MissingError, "shop/keys has no entry cosign.pub"),
         ({("ConfigMap", "keys"): {"cosign.pub": b"hunter2"}}, COSIGN, InvalidError, "no public key in PEM"),
-        ({("Secret", "ca"): {"ca.crt": b"hunter2"}}, NOTATION_GATE, InvalidError, "no certificate in PEM in ca.crt"),
+        (
+            {("Secret", "ca"): {"ca.crt": b"hunter2"}},
+            NOTATION_GATE,
+            InvalidError,
+            "no certificate in PEM or DER in ca.crt",
+        ),
     ],
 )
 async def test_keys_that_can_not_be_had_are_a_matter_for_a_person(

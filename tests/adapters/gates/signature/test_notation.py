@@ -10,6 +10,7 @@ from typing import Any
 import cbor2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -342,11 +343,14 @@ def test_an_envelope_of_another_kind_is_refused() -> None:
 def test_a_trust_store_holds_certificates_and_nothing_else() -> None:
     both = read_store({"b.crt": ISSUING.pem, "a.crt": ROOT.pem + STRANGE_ROOT.pem}, "the ConfigMap shop/ca")
     assert both == (ROOT.certificate, STRANGE_ROOT.certificate, ISSUING.certificate)
+    binary = ROOT.certificate.public_bytes(serialization.Encoding.DER)
+    assert read_store({"a.crt": binary}, "the ConfigMap shop/ca") == (ROOT.certificate,)
     for entries, words in (
+        ({"a.crt": binary[:-1]}, "no certificate in PEM or DER in a.crt"),
         ({}, "holds 0 certificates"),
-        ({"a.crt": b""}, "no certificate in PEM in a.crt"),
-        ({"a.crt": ROOT.pem, "note": b"hello"}, "no certificate in PEM in note"),
-        ({"a.crt": ROOT.pem.replace(b"MII", b"AAA", 1)}, "no certificate in PEM in a.crt"),
+        ({"a.crt": b""}, "no certificate in PEM or DER in a.crt"),
+        ({"a.crt": ROOT.pem, "note": b"hello"}, "no certificate in PEM or DER in note"),
+        ({"a.crt": ROOT.pem.replace(b"MII", b"AAA", 1)}, "no certificate in PEM or DER in a.crt"),
         ({"tls.crt": ROOT.pem, "tls.key": ROOT.key_pem}, "a private key in tls.key"),
         ({"a.crt": ROOT.pem * 201}, "holds 201 certificates"),
     ):

@@ -23,6 +23,8 @@ from basetracker.api.gate_signature import subject_parts
 from basetracker.errors import InvalidError
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_SEQUENCE: Final = b"\x30\x82"
+"""How a certificate in DER begins; no text does."""
 _MOST_ANCHORS: Final = 200
 _FORBIDDEN: Final = frozenset(
     {
@@ -61,16 +63,24 @@ def read_store(entries: Mapping[str, bytes], where: str) -> tuple[x509.Certifica
     for name, content in sorted(entries.items()):
         if b"PRIVATE KEY" in content:
             raise InvalidError(f"{where} holds a private key in {name}; a trust store holds certificates alone")
-        blocks = _CERTIFICATE.findall(content)
-        try:
-            found += [x509.load_pem_x509_certificate(block) for block in blocks]
-        except (ValueError, UnsupportedAlgorithm):
-            blocks = []
-        if not blocks:
-            raise InvalidError(f"{where} holds no certificate in PEM in {name}")
+        certificates = _certificates(content)
+        if not certificates:
+            raise InvalidError(f"{where} holds no certificate in PEM or DER in {name}")
+        found += certificates
     if not 0 < len(found) <= _MOST_ANCHORS:
         raise InvalidError(f"{where} holds {len(found)} certificates; a trust store holds 1 to {_MOST_ANCHORS}")
     return tuple(found)
+
+
+def _certificates(content: bytes) -> list[x509.Certificate]:
+    """Those in PEM, or the one in DER; none when one of them can't be read."""
+    blocks = _CERTIFICATE.findall(content)
+    try:
+        if content.startswith(_SEQUENCE):
+            return [x509.load_der_x509_certificate(content)]
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
+    except (ValueError, UnsupportedAlgorithm):
+        return []
 
 
 def read_chain(chain: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
