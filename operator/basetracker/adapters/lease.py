@@ -80,17 +80,25 @@ class Lease:
         _log.info("leading", extra={"identity": self.identity})
         working = asyncio.ensure_future(work())
         renewing = asyncio.ensure_future(self._renew_for_ever())
+        is_lost = False
         try:
             await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            if renewing.done():
-                await self._stopped(working)
-                renewing.result()
+            is_lost = renewing.done()
         finally:
-            if not renewing.done():
-                await _ended(working)  # under the Lease: nobody else begins before
-            await _ended(renewing)
-            await asyncio.shield(self._release())
+            # A cancellation may come at the very moment at which the Lease is lost, or after it: no work is left behind.
+            await _to_its_end(asyncio.ensure_future(self._wind_up(working, renewing)))
+        if is_lost:
+            renewing.result()
         working.result()
+
+    async def _wind_up(self, working: asyncio.Future[None], renewing: asyncio.Future[None]) -> None:
+        """End the work, then hand the Lease over."""
+        if renewing.done():
+            await self._stopped(working)
+        else:
+            await _ended(working)  # under the Lease: nobody else begins before
+        await _ended(renewing)
+        await self._release()
 
     async def _stopped(self, working: asyncio.Future[None]) -> None:
         """Cancel the work, and wait for its end no longer than others wait for the Lease."""
@@ -229,6 +237,19 @@ class Lease:
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def _to_its_end(task: asyncio.Future[None]) -> None:
+    """Wait until it is done; a cancellation meanwhile is raised after that."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _ended(task: asyncio.Future[Any]) -> None:

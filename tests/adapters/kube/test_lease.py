@@ -271,3 +271,57 @@ async def test_one_that_ends_in_the_middle_of_taking_gives_back(
     one.task.cancel()
     await asyncio.wait({one.task})
     assert (await electorate.stored())["holderIdentity"] == ""
+
+
+async def test_no_work_is_left_behind_by_a_cancellation_while_the_lease_is_lost(
+    world: Any, clock: Any, eventually: Eventually
+) -> None:
+    done, may_end = [], asyncio.Event()
+
+    async def work() -> None:
+        done.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+            done.append("ended")
+
+    lease = Lease(world.kube, namespace=world.namespace, name=NAME, pod="pod", clock=clock)
+    task = asyncio.create_task(lease.run(work))
+    await eventually(lambda: done == ["begun"])
+    await world.merge(API, "leases", NAME, {"spec": {"holderIdentity": "thief"}})
+    await eventually(lambda: not lease.is_held())
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    assert not task.done(), "the work is still ending"
+    may_end.set()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert done == ["begun", "ended"]
+
+
+async def test_no_work_is_left_behind_when_cancelled_at_the_moment_of_the_loss(
+    world: Any, clock: Any, eventually: Eventually
+) -> None:
+    done = []
+
+    async def work() -> None:
+        done.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            done.append("ended")
+
+    lease = Lease(world.kube, namespace=world.namespace, name=NAME, pod="pod", clock=clock)
+    task = asyncio.create_task(lease.run(work))
+    await eventually(lambda: done == ["begun"])
+
+    def cancel_and_run_out(_: object) -> float:
+        task.cancel()
+        return 1e12
+
+    clock.__class__ = type("Ahead", (type(clock),), {"monotonic": cancel_and_run_out})
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert done == ["begun", "ended"]
