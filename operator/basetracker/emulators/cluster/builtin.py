@@ -38,9 +38,7 @@ def _kind(group_version: str, plural: str, kind: str, **more: Any) -> Resource:
     )
 
 
-def _workload(
-    plural: str, kind: str, short: str, *, scalable: bool = True, selectable: tuple[str, ...] = ()
-) -> Resource:
+def _workload(plural: str, kind: str, short: str, *, scalable: bool = True) -> Resource:
     scale = _SCALE if scalable else None
     return _kind(
         "apps/v1",
@@ -51,7 +49,6 @@ def _workload(
         has_status=True,
         has_generation=True,
         scale=scale,
-        selectable=selectable,
     )
 
 
@@ -87,7 +84,7 @@ def builtin_resources() -> list[Resource]:
             storage="events",
         ),
         _workload("deployments", "Deployment", "deploy"),
-        _workload("replicasets", "ReplicaSet", "rs", selectable=("status.replicas",)),
+        _workload("replicasets", "ReplicaSet", "rs"),
         _workload("statefulsets", "StatefulSet", "sts"),
         _workload("daemonsets", "DaemonSet", "ds", scalable=False),
         _kind("apps/v1", "controllerrevisions", "ControllerRevision"),

@@ -142,6 +142,23 @@ async def test_a_canary_of_somebody_else_is_evidence(
     assert (await reports.judge("trivy-operator")).verdict is GateVerdict.PASS
 
 
+async def test_replica_sets_are_found_by_whatever_selector(
+    world: Any, kinds: None, make_deployment: Callable[..., Json]
+) -> None:
+    document = make_deployment(app=f"{REPOSITORY}:main@{DIGEST}")
+    document["spec"]["template"]["metadata"]["labels"] |= {"tier": "web", "kept": "yes"}
+    document["spec"]["selector"]["matchExpressions"] = [
+        {"key": "tier", "operator": "In", "values": ["web", "front"]},
+        {"key": "tier", "operator": "NotIn", "values": ["back"]},
+        {"key": "kept", "operator": "Exists"},
+        {"key": "gone", "operator": "DoesNotExist"},
+    ]
+    await world.create("deployments", document)
+    reports = Reports(world, ReportsJudge(world.kube))
+    await reports.write_vulnerabilities()
+    assert (await reports.judge("trivy-operator")).verdict is GateVerdict.PASS
+
+
 async def test_a_deployment_on_its_way_elsewhere_is_no_evidence(reports: Reports, emulated: Any) -> None:
     """Its report may be about the new template already, while Pods of the old one are still there."""
     await reports.replica_set()

@@ -1,4 +1,4 @@
-"""Who in the namespace runs the digest: the ReplicaSets with Pods, and the Deployments that they belong to.
+"""Who in the namespace runs the digest: Deployments, and those of their ReplicaSets that have Pods.
 
 Owns the way from a digest to objects that reports can be about. Needed since no report can be looked up by a digest.
 Used by `gate.py`.
@@ -6,7 +6,7 @@ Used by `gate.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from basetracker.adapters.gates.reports.documents import Subject
@@ -21,41 +21,69 @@ MOST_SUBJECTS: Final = 100
 async def running(kube: Kube, namespace: str, image: ImageRef) -> list[Subject]:
     """What runs the image's digest by its template, and what runs its repository by a tag alone.
 
+    In a rollout to another digest a Deployment's template names that one by now, and so it isn't among them.
+
     Raises:
         InvalidError: too many do; a part of them would be no evidence.
         DeniedError, MissingError, UnavailableError: as the API server says.
     """
     found: set[Subject] = set()
-    owners: dict[str, str] = {}
-    async for item in _replica_sets(kube, namespace):
-        subject = _subject("ReplicaSet", item, image)
-        if subject is None:
+    async for item in _listed(kube, path_of("apps/v1", "deployments", namespace), {}):
+        deployment = _subject("Deployment", item, image)
+        if deployment is None:
             continue
-        found.add(subject)
-        owners |= {one["uid"]: one["name"] for one in _owners(item) if subject.is_pinned}
+        if deployment.is_pinned:
+            found.add(deployment)
+        found |= await _replica_sets(kube, namespace, item, image)
         if len(found) > MOST_SUBJECTS:
             raise InvalidError(f"more than {MOST_SUBJECTS} workloads of the namespace {namespace} run the image")
-    for name in sorted(owners.values()):
-        deployment = await kube.get(path_of("apps/v1", "deployments", namespace, name))
-        subject = _subject("Deployment", deployment or {}, image)
-        if subject is not None and subject.is_pinned:  # in a rollout it may name another digest by now
-            found.add(subject)
     return sorted(found)
 
 
-async def _replica_sets(kube: Kube, namespace: str) -> Any:
-    """Those with Pods, without the many that a Deployment keeps for its history."""
+async def _replica_sets(kube: Kube, namespace: str, deployment: Json, image: ImageRef) -> set[Subject]:
+    """Those of the Deployment that have Pods of the image."""
+    found = set()
+    query = {"labelSelector": _selector(deployment)}
+    async for item in _listed(kube, path_of("apps/v1", "replicasets", namespace), query):
+        subject = _subject("ReplicaSet", item, image)
+        is_ours = deployment["metadata"]["uid"] in {one.get("uid") for one in _owners(item)}
+        if subject is not None and is_ours and _below(item, "status", "replicas"):
+            found.add(subject)
+    return found
+
+
+async def _listed(kube: Kube, path: str, query: Mapping[str, str]) -> AsyncIterator[Json]:
     pages = 0
-    async for page in kube.pages(path_of("apps/v1", "replicasets", namespace), {"fieldSelector": "status.replicas!=0"}):
+    async for page in kube.pages(path, query):
         pages += 1
         if pages > MOST_PAGES:
-            raise InvalidError(f"the namespace {namespace} has too many ReplicaSets for the reports gate")
+            raise InvalidError("the namespace has too many workloads for the reports gate")
         items = page.get("items")
         if not isinstance(items, list):
-            raise UnavailableError("the list of ReplicaSets can't be read")
+            raise UnavailableError("a list of workloads can't be read")
         for item in items:
             if isinstance(item, dict):
                 yield item
+
+
+def _selector(deployment: Json) -> str:
+    """The Deployment's selector as a list request has it."""
+    selector = _below(deployment, "spec", "selector") or {}
+    words = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for one in selector.get("matchExpressions") or ():
+        key, values = one["key"], ",".join(one.get("values") or ())
+        match one["operator"]:
+            case "In":
+                words.append(f"{key} in ({values})")
+            case "NotIn":
+                words.append(f"{key} notin ({values})")
+            case "Exists":
+                words.append(key)
+            case "DoesNotExist":
+                words.append(f"!{key}")
+            case operator:
+                raise InvalidError(f"a Deployment has a selector with the operator {operator!r}")
+    return ",".join(words)
 
 
 def _subject(kind: str, document: Json, image: ImageRef) -> Subject | None:
@@ -78,9 +106,7 @@ def _subject(kind: str, document: Json, image: ImageRef) -> Subject | None:
 
 
 def _containers(document: Json) -> Iterator[tuple[str, ImageRef]]:
-    pod: Any = document
-    for step in ("spec", "template", "spec"):
-        pod = pod.get(step) if isinstance(pod, dict) else None
+    pod = _below(document, "spec", "template", "spec")
     for field in ("initContainers", "containers"):
         for container in (pod.get(field) if isinstance(pod, dict) else None) or ():
             try:
@@ -89,6 +115,12 @@ def _containers(document: Json) -> Iterator[tuple[str, ImageRef]]:
                 continue
 
 
-def _owners(document: Json) -> list[dict[str, str]]:
-    owners = document["metadata"].get("ownerReferences") or ()
-    return [one for one in owners if one.get("controller") and one.get("kind") == "Deployment"]
+def _owners(document: Json) -> list[Json]:
+    owners = _below(document, "metadata", "ownerReferences") or ()
+    return [one for one in owners if isinstance(one, dict)]
+
+
+def _below(document: Any, *path: str) -> Any:
+    for step in path:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
