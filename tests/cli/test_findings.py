@@ -118,6 +118,20 @@ async def test_without_a_gate_the_default_one_speaks(shop: Shop) -> None:
 
 
 @needs_trivy
+async def test_what_runs_everywhere_is_compared_with_what_ran_before(shop: Shop) -> None:
+    digest = await tracked(shop, alpine({"openssl": "3.5.0-r0"}), compare="NoWorse")
+    before = shop.cloud.push("contoso.azurecr.io/shop/checkout:before", OLD)
+    row = {"kind": "Deployment", "name": "checkout", "container": "app", "state": "Healthy"}
+    item = {"name": "checkout", "state": "Current", "reason": "Current", "message": "m"}
+    item |= {"latest": {"digest": digest}}  # type: ignore[dict-item]  # a status in JSON
+    rows = [row | {"digest": digest, "previousDigest": before}]
+    await shop.set_status({"observedGeneration": 1, "downstream": [{**item, "workloads": rows, "gates": []}]})
+    ran = await findings(shop)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"against what ran before ({before.removeprefix('sha256:')[:12]}): 0 new, 1 fixed" in ran.out
+
+
+@needs_trivy
 async def test_what_runs_and_is_gone_from_the_registry_is_named(shop: Shop) -> None:
     await tracked(shop, NEW, OLD, compare="NoWorse")
     shop.contoso.storage.repositories["shop/checkout"].manifests.pop(OLD.digest)

@@ -47,6 +47,7 @@ def command(
     """Scan the image DOWNSTREAM of TRACKER with Trivy, and show all that is found.
 
     The digest is the one that the Trivy gate was last asked about, else the validated one, else what the tag points to.
+    It is compared with what runs beside it, or else with what ran before it.
     Exit code 0 when the tracker's Trivy gate passes it, 1 when not, 2 when something that was named doesn't exist, can't
     be reached or can't be scanned.
     """
@@ -69,6 +70,7 @@ class _Task:
     digest: Digest
     source: str
     running: tuple[Digest, ...]
+    ran_before: bool
     notes: tuple[str, ...]
 
 
@@ -86,7 +88,11 @@ async def _findings(
             if found is None:
                 raise MissingError(f"{image.host} has no image {task.digest.short} in {image.repository.path}")
             beside = {one: await _scan(parts, image.pinned(one), credential, task.gate) for one in task.running}
-        gone = [f"{one.short} runs, and {image.host} hasn't got it any more" for one in beside if beside[one] is None]
+        gone = [
+            f"{one.short} {'ran' if task.ran_before else 'runs'}, and {image.host} hasn't got it any more"
+            for one in beside
+            if beside[one] is None
+        ]
         running = [scans or () for scans in beside.values()]
         return Look(
             tracker=str(tracker.key),
@@ -97,6 +103,7 @@ async def _findings(
             gate=task.gate,
             scans=found,
             running=dict(zip(beside, running, strict=True)),
+            ran_before=task.ran_before,
             weighed=weigh(task.gate, found, running, parts.world.clock.now().date()),
             notes=(*task.notes, *gone),
         )
@@ -135,9 +142,18 @@ def _task(tracker: Tracker, downstream: str) -> _Task:
     digest, source = _digest(tracker, item, named[0].name if named else "")
     before = tracker.status.of(item.name)
     rows = before.workloads if before is not None else ()
-    running = sorted({row.digest for row in rows if row.digest is not None} - {digest})
+    running = {row.digest for row in rows if row.digest is not None} - {digest}
+    ran_before = not running
+    if ran_before:  # as the operator asks: where all run it, it is compared with what they ran before it
+        running = {row.previous_digest for row in rows if row.previous_digest is not None} - {digest}
     return _Task(
-        item=item, gate=gate or TrivyGate(), digest=digest, source=source, running=tuple(running), notes=tuple(notes)
+        item=item,
+        gate=gate or TrivyGate(),
+        digest=digest,
+        source=source,
+        running=tuple(sorted(running)),
+        ran_before=ran_before,
+        notes=tuple(notes),
     )
 
 

@@ -38,6 +38,8 @@ class Look:
     gate: TrivyGate
     scans: Scans
     running: dict[Digest, Scans]
+    ran_before: bool
+    """Whether `running` is what ran before this digest, which runs everywhere by now."""
     weighed: Weighed
     notes: tuple[str, ...]
 
@@ -94,7 +96,8 @@ def document_of(look: Look) -> Json:
         "counts": {str(severity): number for severity, number in counts_by_severity(look.found).items()},
         "platforms": [{"platform": str(scan.platform), "notScanned": scan.blind} for scan in look.scans],
         "findings": [row(one) for one in look.found],
-        "running": [str(one) for one in look.running],
+        "comparedWith": [str(one) for one in look.running],
+        "ranBefore": look.ran_before and bool(look.running),
         "fixed": [_row(one) for one in look.gone],
         "notes": list(look.notes),
     }
@@ -119,7 +122,8 @@ def text_of(look: Look) -> Iterator[Item]:
         beside = ", ".join(one.short for one in look.running)
         gone = look.gone
         below = (_gone(gone),) if gone else ()
-        yield Branch(f"against what runs ({beside}): {len(look.new)} new, {len(gone)} fixed", below)
+        what = "ran before" if look.ran_before else "runs"
+        yield Branch(f"against what {what} ({beside}): {len(look.new)} new, {len(gone)} fixed", below)
 
 
 def _table(look: Look, found: list[Finding]) -> Grid:

@@ -171,8 +171,12 @@ class Database:
 
     def _bring_java(self, folder: Path) -> None:
         """A copy of the one in use, which Trivy replaces only when it is out of date: it is large."""
-        if self._current is not None and (self._current.folder / "java-db").is_dir():
+        if self._current is None or not (self._current.folder / "java-db").is_dir():
+            return
+        try:
             shutil.copytree(self._current.folder / "java-db", folder / "java-db")
+        except OSError as error:
+            raise UnavailableError("there is no room for another copy of Trivy's Java database") from error
 
 
 def last_words(complaint: str) -> str:

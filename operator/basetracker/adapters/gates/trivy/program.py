@@ -21,7 +21,7 @@ from typing import Final
 from basetracker.errors import InvalidError, MissingError, UnavailableError
 
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
-_COMPLAINT_LIMIT: Final = 64 * 1024
+_COMPLAINT_LIMIT: Final = 1024 * 1024
 """Bytes. Of what is written to standard error only the last part is kept."""
 _CHUNK: Final = 64 * 1024
 _PASSED_ON: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_DIR")
