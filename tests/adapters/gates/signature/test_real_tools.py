@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from basetracker.emulators import samples
 from basetracker.oci.refs import Digest, ImageRef
 
 from ....e2e.harness import signers as tools
-from .authorities import DAY, NOW, Holder, TimeAuthority, der, ec_key, integer, root, rsa_key, seq
+from .authorities import DAY, Holder, TimeAuthority, der, ec_key, integer, root, rsa_key, seq
 from .conftest import BUNDLE, REPOSITORY, Desk
 from .conftest import NOTATION as ARTIFACT
 from .signers import COSE, JWS, bundle, cose, jws, public_pem, statement, target
@@ -238,7 +238,7 @@ async def test_a_certificate_for_tests_passes(bench: Bench) -> None:
     certificate = bench.home / "notation" / "localkeys" / "wabbit.crt"
     bench.desk.data.objects["ConfigMap", "ca"] = {"wabbit.crt": certificate.read_bytes()}
     await bench.notation("--key", "wabbit")
-    bench.desk.later(seconds=10)  # the certificate is younger than the test
+    bench.desk.later(minutes=2)  # the certificate is younger than the test
     named = NOTATION["notation"] | {"identities": ["x509.subject: C=US, ST=WA, O=Notary, CN=wabbit"]}
     assert (await bench.desk.ask({"notation": named})).verdict is GateVerdict.PASS
     assert (await bench.desk.ask(NOTATION)).verdict is GateVerdict.PENDING
@@ -272,7 +272,7 @@ async def time_server() -> AsyncIterator[tuple[TimeAuthority, str]]:
 
     async def answer(request: web.Request) -> web.Response:
         hashed, nonce = stamp_request(await request.read())
-        token = authority.token_of(hashed, NOW, nonce=nonce)
+        token = authority.token_of(hashed, datetime.now(UTC), nonce=nonce)
         body = seq(seq(integer(0)), token)
         return web.Response(body=body, content_type="application/timestamp-reply")
 
@@ -292,7 +292,8 @@ async def test_a_short_lived_certificate_passes_with_its_time_stamp(
 ) -> None:
     times, url = time_server
     authority = root()
-    bench.trust(authority.signer(begins=NOW - DAY, ends=NOW + timedelta(minutes=10)), authority.pem)
+    now = datetime.now(UTC).replace(microsecond=0)
+    bench.trust(authority.signer(begins=now - DAY, ends=now + timedelta(minutes=10)), authority.pem)
     (bench.home / "time.crt").write_bytes(times.root.pem)
     await bench.notation(
         "--signature-format", kind, "--timestamp-url", url, "--timestamp-root-cert", str(bench.home / "time.crt")
