@@ -231,7 +231,8 @@ class JudgesImages(Protocol):
     def edition(self) -> str:
         """What answers depend on besides the digest and the gate's own fields, such as the version of a database.
 
-        When it changes, what runs is asked about again. Empty when there is no such thing, or it isn't known yet.
+        When it changes, what runs is asked about again. Empty when there is no such thing, or it isn't known yet; being
+        asked is a reason to find it out, since it is asked of kinds alone that a tracker names.
         """
 
 

@@ -325,3 +325,31 @@ async def test_the_credential_of_the_image_s_registry_goes_along() -> None:
     house.trackers.change(key, spec=type(tracker.spec).model_validate(document))
     await house.run(5)
     assert gate.credentials[-1] is not None
+
+
+async def test_a_gate_that_learns_what_it_knows_by_being_asked_isn_t_asked_again_for_that() -> None:
+    house = House()
+    gate = GateInMemory(says(PASS))
+
+    def mind(question: Question) -> Answer:
+        gate.known = gate.known or "monday"
+        return says(PASS)(question)
+
+    gate.mind = mind
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
+    await house.run(15)
+    assert len(gate.asked) == 1
+    gate.known = "tuesday"
+    await house.run(15)
+    assert len(gate.asked) == 2
+
+
+async def test_a_kind_that_no_tracker_names_isn_t_asked_what_it_knows() -> None:
+    class Silent(GateInMemory):
+        def edition(self) -> str:
+            raise AssertionError
+
+    house = House()
+    a_shop(house, kinds={GateKind.SIGNATURE: Silent(says(PASS))})
+    await house.run(15)
+    assert item_of(house).state is State.CURRENT

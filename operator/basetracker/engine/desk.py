@@ -73,7 +73,7 @@ class Desk:
         self._poke = poke
         self._may = may
         self._began = clock.now()
-        self._first_editions = {kind: gate.edition() for kind, gate in gates.items()}
+        self._first_editions: dict[GateKind, str] = {}
         self._files: OrderedDict[Hashable, _File] = OrderedDict()
 
     def ask(self, question: Question, known: GateStatus | None, *, since: datetime) -> Asked:
@@ -88,8 +88,10 @@ class Desk:
         key = _key(question)
         file = self._files.get(key)
         if file is None:
-            rests = kept is not None and since <= self._began and not self._has_moved_on(question.gate.kind)
-            if rests or not self._may():
+            rests = not self._may() or (
+                kept is not None and since <= self._began and not self._has_moved_on(question.gate.kind)
+            )
+            if rests:
                 return Asked(status=known or _pending(question, NOT_ASKED, "it has not been asked yet"))
             file = self._files[key] = _File(at=self._clock.now(), answer=known)
             if len(self._files) > KEPT:
@@ -110,13 +112,11 @@ class Desk:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _has_moved_on(self, kind: GateKind) -> bool:
+        """Whether what the gate knows has changed since this process first heard of it."""
         gate = self._gates.get(kind)
-        first = self._first_editions.get(kind, "")
-        if gate is None or gate.edition() == first:
-            return False
-        if not first:
-            self._first_editions[kind] = gate.edition()  # it had not been known yet: nothing has changed
-        return bool(first)
+        edition = gate.edition() if gate is not None else ""
+        first = self._first_editions.setdefault(kind, edition) if edition else edition
+        return edition != first
 
     def _is_due(self, file: _File, kind: GateKind, since: datetime) -> bool:
         if file.due is not None:
@@ -139,6 +139,9 @@ class Desk:
             file.task = None
         file.tries += 1
         file.at = self._clock.now()
+        gate = self._gates.get(question.gate.kind)
+        if gate is not None and not file.edition:
+            file.edition = gate.edition()  # the gate has only now found out what it knows
         is_final = answer.verdict is not GateVerdict.PENDING
         self._metrics.gates.labels(gate=str(question.gate.kind), verdict=str(answer.verdict)).inc()
         wait = answer.again or min(FIRST_WAIT * int(2 ** min(file.tries - 1, 10)), LONGEST_WAIT)

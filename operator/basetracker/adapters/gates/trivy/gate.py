@@ -43,7 +43,9 @@ class TrivyJudge:
         return Answer(digest=digest, verdict=weighed.verdict, reason=str(weighed.reason), message=weighed.message)
 
     def edition(self) -> str:
-        """See `ports.JudgesImages`; the edition of Trivy's database."""
+        """See `ports.JudgesImages`; the edition of Trivy's database, which is fetched when it isn't there."""
+        if not self._trivy.edition:
+            self._trivy.prepare()
         return self._trivy.edition
 
     async def close(self) -> None:

@@ -65,14 +65,29 @@ class Trivy:
         self._scans: OrderedDict[_Key, Scan] = OrderedDict()
         self._findings = 0
         self._flights: Flights[Scan] = Flights()
+        self._preparing: asyncio.Task[None] | None = None
 
     @property
     def edition(self) -> str:
         """Names the database in use; empty when it isn't known yet."""
         return self._source.edition
 
+    def prepare(self) -> None:
+        """Find the edition out in the background; a failure is told and tried again when a scan needs it."""
+        if self._preparing is None:
+            self._preparing = asyncio.ensure_future(self._prepare())
+
+    async def _prepare(self) -> None:
+        try:
+            await self._source.ready()
+        except BasetrackerError as error:
+            LOGGER.warning("Trivy's database can't be had yet: %s", error)
+
     async def close(self) -> None:
         """End what goes on in the background."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         await self._source.close()
 
     async def scan(
