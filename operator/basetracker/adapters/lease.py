@@ -83,29 +83,27 @@ class Lease:
         is_lost = False
         try:
             await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            is_lost = renewing.done()
         finally:
             # A cancellation may come at the very moment at which the Lease is lost, or after it: no work is left behind.
-            await _to_its_end(asyncio.ensure_future(self._wind_up(working, renewing)))
+            is_lost = renewing.done()
+            try:
+                # Under the Lease while it is held: nobody else begins before.
+                await (self._stopped(working) if is_lost else _ended(working))
+            finally:
+                await _ended(renewing)
+                await asyncio.shield(self._release())
         if is_lost:
             renewing.result()
         working.result()
-
-    async def _wind_up(self, working: asyncio.Future[None], renewing: asyncio.Future[None]) -> None:
-        """End the work, then hand the Lease over."""
-        if renewing.done():
-            await self._stopped(working)
-        else:
-            await _ended(working)  # under the Lease: nobody else begins before
-        await _ended(renewing)
-        await self._release()
 
     async def _stopped(self, working: asyncio.Future[None]) -> None:
         """Cancel the work, and wait for its end no longer than others wait for the Lease."""
         working.cancel()
         grace = asyncio.ensure_future(self._clock.sleep(self._terms.lease - self._terms.renew))
-        await asyncio.wait({working, grace}, return_when=asyncio.FIRST_COMPLETED)
-        await _ended(grace)
+        try:
+            await _one_is_done(working, grace)
+        finally:
+            await _ended(grace)
 
     async def _acquire(self) -> None:
         while True:
@@ -239,22 +237,26 @@ class Lease:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def _to_its_end(task: asyncio.Future[None]) -> None:
-    """Wait until it is done; a cancellation meanwhile is raised after that."""
+async def _one_is_done(*tasks: asyncio.Future[Any]) -> None:
+    """Wait until one of them is done; a cancellation meanwhile is raised after that.
+
+    Not with a task of its own: kopf, which the work runs, ends all tasks that were begun after it.
+    """
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not any(task.done() for task in tasks):
         try:
-            await asyncio.wait({task})
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-    task.result()
 
 
 async def _ended(task: asyncio.Future[Any]) -> None:
     """Cancel and wait until it has ended, whatever it ends with."""
     task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # looked at, so that asyncio doesn't complain
+    try:
+        await _one_is_done(task)
+    finally:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio doesn't complain
