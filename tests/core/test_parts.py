@@ -149,8 +149,8 @@ class TestBuilds:
         assert own_run(timeless, seen, IMAGE, PINNED) is None
 
     def test_which_run_makes_another_needless(self) -> None:
-        def needless(*runs: Any) -> object:
-            return existing_run(runs, task=TASK, image=IMAGE, base=PINNED, attempt=2)
+        def needless(*runs: Any, by_tag: bool = True) -> object:
+            return existing_run(runs, task=TASK, image=IMAGE, base=PINNED, attempt=2, by_tag=by_tag)
 
         ours = run(BuildState.SUCCEEDED, token=run_token(KEY))
         assert needless(ours) == ours
@@ -159,6 +159,8 @@ class TestBuilds:
         assert needless(theirs) == theirs
         assert needless(replace(theirs, state=BuildState.SUCCEEDED)) is None
         assert needless(replace(theirs, triggered_by=(BASE.pinned(B1),))) is None
+        assert needless(theirs, by_tag=False) is None, "it builds on what the tag points to"
+        assert needless(theirs, ours, by_tag=False) == ours
 
     def test_the_key_is_one_however_the_task_is_spelled(self) -> None:
         shouted = replace(TASK, registry=TASK.registry.upper(), name=TASK.name.upper())

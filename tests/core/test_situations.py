@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from basetracker.api.names import BuildState, Reason, State, WorkloadState
+from basetracker.api.tracker import Key
 from basetracker.core.actions import Deliver, StartBuild, Step
 from basetracker.core.builds import SETTLE, run_token
-from basetracker.core.observed import Container
+from basetracker.core.observed import Container, Parent
 from basetracker.core.planner import decide
 from basetracker.oci.lineage import Verdict
 
@@ -83,6 +85,15 @@ class TestRuns:
         assert len(step_of(Scene(recent=(theirs,))).actions) == 1
         for_another = run(BuildState.RUNNING, automatic=True, triggered_by=(BASE.pinned(B1),))
         assert step_of(Scene(recent=(for_another,))).reason is Reason.FOREIGN_RUN
+
+    def test_in_a_chain_a_run_that_acr_started_is_foreign(self) -> None:
+        """It builds on what the parent's tag points to; as ours it would be the last word on another digest."""
+        parent = Parent(key=Key(namespace="shop", name="parent"), downstream="base")
+        theirs = run(BuildState.RUNNING, automatic=True, triggered_by=(BASE.pinned(B2),))
+        assert step_of(Scene(parent=parent, recent=(theirs,))).reason is Reason.FOREIGN_RUN
+        ended = replace(theirs, state=BuildState.SUCCEEDED)
+        (action,) = step_of(Scene(parent=parent, recent=(ended,))).actions
+        assert isinstance(action, StartBuild)
 
     def test_the_result_is_what_the_run_reports(self) -> None:
         scene = Scene(

@@ -257,7 +257,12 @@ def _action(action: Action, seen: ImageSeen) -> Json:
     match action:
         case StartBuild():
             run = existing_run(
-                seen.build.recent, task=action.task, image=action.image, base=action.base, attempt=action.attempt
+                seen.build.recent,
+                task=action.task,
+                image=action.image,
+                base=action.base,
+                attempt=action.attempt,
+                by_tag=action.by_tag,
             )
             return {
                 "action": "StartBuild",

@@ -26,6 +26,8 @@ class StartBuild:
     tag: Digest | None
     """What the image's tag pointed to when this was decided."""
     attempt: int
+    by_tag: bool = True
+    """Whether the base is what its tag points to; in a chain it is what the parent has validated, wherever the tag points."""
     arguments: tuple[tuple[str, str], ...]
     values: tuple[tuple[str, str], ...]
 

@@ -75,14 +75,20 @@ def own_run(record: BuildStatus, seen: BuildSeen, image: ImageRef, base: ImageRe
     return silent[-1] if silent else None
 
 
-def existing_run(runs: Sequence[Run], *, task: TaskRef, image: ImageRef, base: ImageRef, attempt: int) -> Run | None:
-    """A run that makes another one needless: ours for this very base, or one that ACR's base trigger started for it."""
+def existing_run(
+    runs: Sequence[Run], *, task: TaskRef, image: ImageRef, base: ImageRef, attempt: int, by_tag: bool
+) -> Run | None:
+    """A run that makes another one needless: ours for this very base, or one that ACR's base trigger started for it.
+
+    ACR's run builds on what the base's tag points to when it begins. Where the base isn't followed `by_tag` that may be
+    another digest for ever, so such a run is nobody's until its result has been judged.
+    """
     tokens = {
         run_token(build_key(task, image, base.digest, number)) for number in range(1, max(attempt, MAX_ATTEMPTS) + 1)
     }
     ours = [run for run in runs if run.token in tokens and not run.state.is_failure]
-    if ours:
-        return ours[0]
+    if ours or not by_tag:
+        return ours[0] if ours else None
     return next((run for run in runs if run.state.is_live and is_triggered_by(run, base)), None)
 
 

@@ -176,7 +176,12 @@ def foreign_run(case: Case) -> Step | None:
     seen = case.situation.seen.build
     action = _start_action(case)
     if action is None or existing_run(
-        seen.recent, task=action.task, image=action.image, base=action.base, attempt=action.attempt
+        seen.recent,
+        task=action.task,
+        image=action.image,
+        base=action.base,
+        attempt=action.attempt,
+        by_tag=action.by_tag,
     ):
         return None
     run = live_run(seen.recent)
@@ -318,6 +323,7 @@ def _start_action(case: Case) -> StartBuild | None:
         base=situation.base,
         tag=situation.seen.tag.digest,
         attempt=record.attempt + 1 if record is not None else 1,
+        by_tag=case.observed.parent is None,
         arguments=tuple(arguments),
         values=tuple((item.name, item.value) for item in build.acr_task.values),
     )

@@ -120,7 +120,14 @@ class Starter:
         """A run that makes another one needless, or has to end before."""
         builder = self._world.builder
         runs = await builder.recent(action.task, self._world.clock.now() - LOOK_BACK)
-        run = existing_run(runs, task=action.task, image=action.image, base=action.base, attempt=action.attempt)
+        run = existing_run(
+            runs,
+            task=action.task,
+            image=action.image,
+            base=action.base,
+            attempt=action.attempt,
+            by_tag=action.by_tag,
+        )
         if run is not None:
             return Outcome(action=action, run=run, adopted=True)
         for run_id, who in self._told_elsewhere(tracker, action):

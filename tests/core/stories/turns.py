@@ -196,7 +196,14 @@ class Story:
         if world.registry.head(action.image) != action.tag:
             return Outcome(action=action, temporary=True, error="the tag has just moved and is judged first")
         runs = world.builder.recent(action.task.name, world.now - timedelta(days=1))
-        run = existing_run(runs, task=action.task, image=action.image, base=action.base, attempt=action.attempt)
+        run = existing_run(
+            runs,
+            task=action.task,
+            image=action.image,
+            base=action.base,
+            attempt=action.attempt,
+            by_tag=action.by_tag,
+        )
         if run is not None:
             return Outcome(action=action, run=run, adopted=True)
         other = live_run(runs)
