@@ -128,10 +128,11 @@ async def wired(
         GateKind.JOB: JobGates(kube, clock=clock, may=lead.is_held),
     }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)
+    poller = Poller(registry, clock, metrics)
     world = World(
         trackers=store,
         registry=registry,
-        poller=Poller(registry, clock, metrics),
+        poller=poller,
         desk=desk,
         locks=AcrLocks(http, identity, azure_hosts=settings.azure_hosts, may=lead.is_held),
         credentials=credentials,
@@ -148,6 +149,7 @@ async def wired(
         yield Parts(kube=kube, store=store, workloads=workloads, world=world, metrics=metrics, trivy=trivy)
     finally:
         await desk.close()
+        await poller.close()
         await findings.close()
         await trivy.close()
         await workloads.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from datetime import timedelta
 
@@ -179,3 +180,55 @@ async def test_what_isnt_asked_for_is_forgotten_in_the_end() -> None:
         await bench.poller.look(image, None, FIVE)
     assert bench.poller.looked_at(ref("many/image0:1"), None) is None
     assert bench.poller.looked_at(ref(f"many/image{module.KEPT}:1"), None) == bench.world.now
+
+
+async def test_closed_it_gives_up_the_looks_that_are_under_way() -> None:
+    begun, ended = asyncio.Event(), []
+
+    class Silent:
+        async def digest(self, image: ImageRef, credential: Credential | None) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(image)
+
+        async def image(self, image: ImageRef, credential: Credential | None) -> None:
+            raise AssertionError
+
+    poller = Poller(Silent(), Bench().house.clock, Metrics())
+    gone = asyncio.create_task(poller.look(IMAGE, None, FIVE))
+    await begun.wait()
+    gone.cancel()
+    await asyncio.wait({gone})
+    assert ended == [], "others may still wait for it"
+    await poller.close()
+    assert ended == [IMAGE]
+
+
+async def test_a_look_that_breaks_is_told_to_those_who_wait_alone() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    may_break = asyncio.Event()
+
+    class Broken:
+        async def digest(self, image: ImageRef, credential: Credential | None) -> None:
+            await may_break.wait()
+            raise ZeroDivisionError
+
+        async def image(self, image: ImageRef, credential: Credential | None) -> None:
+            raise AssertionError
+
+    poller = Poller(Broken(), Bench().house.clock, Metrics())
+    waiting, gone = (asyncio.create_task(poller.look(one, None, FIVE)) for one in (IMAGE, OTHER))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gone.cancel()
+    may_break.set()
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+    await asyncio.wait({gone})
+    del gone  # it knows the look, and asyncio complains when nobody does
+    await asyncio.sleep(0)
+    gc.collect()
+    assert told == []

@@ -27,11 +27,12 @@ class SharedTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK loads 
         """Send one request; the answer is Azure's own type.
 
         Raises:
-            HeldError: the host has asked for a pause; nothing was sent.
+            UnavailableError: nothing was sent: the host has asked for a pause, or `http` is closed.
             AzureError: as the SDK's own transport.
         """
         host = host_of(URL(request.url))
         async with self._http.limits.turn(host):
+            self.session = self._http.session
             answer = await super().send(request, stream=stream, proxy=self._http.proxy_for(host), **config)
             self._http.note(host, answer.status_code, answer.headers)
             return answer

@@ -73,6 +73,7 @@ class Http:
         self._proxies = dict(urllib.request.getproxies_environment() if proxies is None else proxies)
         self._count = count or (lambda _host, _outcome: None)
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,7 +82,8 @@ class Http:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Azure's clients that share them are closed before."""
+        """Close the connections, for good. Azure's clients that share them are closed before."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -98,7 +100,13 @@ class Http:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session, opened on first use; needs a running loop."""
+        """The session, opened on first use; needs a running loop.
+
+        Raises:
+            UnavailableError: it is closed; what still asks was begun before the end.
+        """
+        if self._is_closed:
+            raise UnavailableError("nothing is asked any more, since this process ends")
         if self._session is None:
             context = ssl.create_default_context()
             if self._ca_bundle:

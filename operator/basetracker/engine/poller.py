@@ -69,6 +69,13 @@ class Poller:
         last = self._looks.get((image, credential))
         return last.at if last is not None and last.problem is None else None
 
+    async def close(self) -> None:
+        """Give up the looks that are under way; whoever waits for one is cancelled."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _is_due(self, last: _Look, interval: timedelta) -> bool:
         now = self._clock.now()
         if last.retry_after is not None and now < last.at + last.retry_after:
@@ -81,8 +88,13 @@ class Poller:
         if task is None:
             task = asyncio.create_task(self._ask(target))
             self._running[target] = task
-            task.add_done_callback(lambda _: self._running.pop(target, None))
+            task.add_done_callback(lambda done: self._land(target, done))
         return await asyncio.shield(task)
+
+    def _land(self, target: _Target, task: asyncio.Task[_Look]) -> None:
+        self._running.pop(target, None)
+        if not task.cancelled():
+            task.exception()  # seen, even when everybody who waited has gone away
 
     async def _ask(self, target: _Target) -> _Look:
         image, credential = target

@@ -207,6 +207,19 @@ async def test_hosts_of_no_proxy_are_reached_directly(world: World) -> None:
         assert http.proxy_for("contoso.azurecr.io") == world.cloud.proxy_url
 
 
+async def test_nothing_is_sent_once_it_is_closed(world: World) -> None:
+    """What was begun before the end, by Azure's clients too, meets an outage and not a mistake."""
+    world.cloud.add_open_registry("open.example.com")
+    pushed, ours = world.push(OPEN, samples.python()), world.push(CONTOSO, samples.python())
+    http = world.http()
+    anonymous, with_identity = world.reader(azure=False, http=http), world.reader(http=http)
+    await http.close()
+    for reader, image in ((anonymous, pushed.tagged), (with_identity, ours.tagged)):
+        with pytest.raises(UnavailableError, match="nothing is asked any more"):
+            await reader.digest(image, None)
+    assert not world.asked()
+
+
 async def test_a_cut_connection_is_unavailable(world: World) -> None:
     world.cloud.add_open_registry("open.example.com")
     pushed = world.push(OPEN, samples.python())
