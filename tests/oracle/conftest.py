@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-USUAL = 8
-"""As many as fit into the run of all tests; CI tells fifty, `make soak` a thousand."""
+USUAL = 3
+"""A few show in the run of all tests that stories can be told; CI tells fifty, `make soak` a thousand."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

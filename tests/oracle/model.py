@@ -67,7 +67,7 @@ class Model:
     _validated: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     _images: dict[Place, str] = field(default_factory=dict)
     _ours: list[Run] = field(default_factory=list)
-    _layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _steps: dict[str, tuple[list[str], list[Json]]] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Look on from now on."""
@@ -231,9 +231,13 @@ class Model:
         return self.shop.loop.time()
 
     def contains(self, image: str, base: str) -> bool:
-        """Whether the image's layers begin with those of the base; both are references with a digest."""
-        mine, theirs = self._layers_of(image), self._layers_of(base)
-        return mine[: len(theirs)] == theirs
+        """Whether the image's layers and history begin with those of the base; both are references with a digest.
+
+        The history tells apart what was built twice: the layers of two runs are the same, their times aren't.
+        """
+        layers, history = self._steps_of(image)
+        base_layers, base_history = self._steps_of(base)
+        return layers[: len(base_layers)] == base_layers and history[: len(base_history)] == base_history
 
     def base_of(self, tracker: Json) -> str:
         """The digest that the tracker is to follow: its tag's, or the one that its parent has validated."""
@@ -288,11 +292,13 @@ class Model:
         before = [digest for at, digest in told if at < since]
         return {digest for at, digest in told if at >= since} | set(before[-1:])
 
-    def _layers_of(self, reference: str) -> tuple[str, ...]:
+    def _steps_of(self, reference: str) -> tuple[list[str], list[Json]]:
+        """Layers and history."""
         digest = parse(reference).digest or ""
-        if digest not in self._layers:
-            self._layers[digest] = tuple(self.shop.pull(reference).diff_ids)
-        return self._layers[digest]
+        if digest not in self._steps:
+            image = self.shop.pull(reference)
+            self._steps[digest] = (list(image.diff_ids), list(image.configuration["history"]))
+        return self._steps[digest]
 
 
 def describe(violations: list[str]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from collections import Counter
 
 from .story import Account, told
 
+TIMES_TOLD = 50
+"""How often is said how far it is."""
+
 
 def main() -> int:
     """Run the stories; the answer is the exit code."""
@@ -28,8 +31,17 @@ def main() -> int:
             accounts.append(account)
             if account.violations:
                 _say(f"{account}\n")
+            if len(accounts) % max(1, len(seeds) // TIMES_TOLD) == 0:
+                sys.stderr.write(f"{progress(accounts, len(seeds), time.monotonic() - began)}\n")
     _say(figures(accounts, time.monotonic() - began))
     return int(any(account.violations for account in accounts))
+
+
+def progress(accounts: list[Account], wanted: int, seconds: float) -> str:
+    """How far it is after so many seconds: the stories told, the broken ones, and how long the others may take."""
+    broken = sum(bool(account.violations) for account in accounts)
+    left = seconds / len(accounts) * (wanted - len(accounts))
+    return f"{len(accounts)} of {wanted} stories told, {broken} broken, about {left:.0f} s left"
 
 
 def figures(accounts: list[Account], seconds: float) -> str:

@@ -35,6 +35,8 @@ PATIENCE = 3600.0
 STILL_SECONDS = 150.0
 CALM_SECONDS = 240.0
 STEP = 5.0
+LAYERS = 2
+"""How long a chain of trackers is at most."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class _Story:
         self._directory = directory
         self._rng = random.Random(account.seed)
         self._holder, self._led_since = "", 0.0
+        self._calm_since = 0.0
         self._shop: Shop
         self._model: Model
         self._people: People
@@ -126,15 +129,18 @@ class _Story:
     async def _put_in_order(self) -> None:
         """Calm; the operator alone; then the people, who mend what waits for them."""
         self._troubles.end()
+        self._calm_since = self._loop.time()
         self._tell("calm")
         verdict = Verdict(self._model, self._troubles.attempts_lost)
         await self._until_in_order(verdict, "after the troubles")
         await self._people.mend()
         self._tell("all is mended")
         await self._until_in_order(verdict, "after all was mended")
-        for text in await self._people.push_what_waits():
-            self._tell(text)
-        await self._until_in_order(verdict, "after all was pushed")
+        # What is built on an image that is pushed by hand goes stale with it, and may wait for a push as well.
+        for _ in range(LAYERS):
+            for text in await self._people.push_what_waits():
+                self._tell(text)
+            await self._until_in_order(verdict, "after all was pushed")
         for name, tracker in self._shop.trackers().items():
             for row in tracker["status"]["downstream"]:
                 if row["state"] != "Current" and row["reason"] != "ContainerClaimed":
@@ -162,9 +168,12 @@ class _Story:
             self._model.fail(f"{when}, in the calm: {text}")
 
     def _is_still(self) -> bool:
-        """Whether no run goes on, nor will one that a push triggers, and who leads has looked at every tag since it moved."""
+        """Whether no run goes on, nor will one that a push triggers, and who leads has looked at every tag since it moved.
+
+        A look that failed in the troubles is repeated within an interval of their end.
+        """
         is_running = any(run.live for run in self._shop.cloud.tasks.runs)
-        since = max(self._model.pushed_at, self._led_since)
+        since = max(self._model.pushed_at, self._led_since, self._calm_since)
         return not is_running and self._shop.leader() is not None and self._loop.time() - since > STILL_SECONDS
 
     def _sum_up(self) -> None:
@@ -214,11 +223,15 @@ class _Overheard(logging.Handler):
 @contextmanager
 def _listening(handler: _Overheard) -> Iterator[None]:
     loggers = [logging.getLogger("basetracker"), logging.getLogger("asyncio")]
+    azure = logging.getLogger("azure")
+    before = azure.level
     for logger in loggers:
         logger.addHandler(handler)
+    azure.setLevel(logging.ERROR)  # it warns of every trouble, and troubles are what a story is made of
     try:
         yield
     finally:
+        azure.setLevel(before)
         for logger in loggers:
             logger.removeHandler(handler)
 
