@@ -22,6 +22,8 @@ from basetracker.errors import InvalidError, MissingError, UnavailableError
 
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
 _COMPLAINT_LIMIT: Final = 1024 * 1024
+_LEFT_SECONDS: Final = 10.0
+"""How long the pipes of a killed program may stay open: a child that left its group holds them."""
 """Bytes. Of what is written to standard error only the last part is kept."""
 _CHUNK: Final = 64 * 1024
 _PASSED_ON: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_DIR")
@@ -179,4 +181,8 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        # asyncio sees the end only when the pipes have ended too, and one that nobody reads any more never does.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEFT_SECONDS):
+                await asyncio.gather(*(_end(stream) for stream in (process.stdout, process.stderr) if stream is not None))
+                await process.wait()
