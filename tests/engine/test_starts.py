@@ -74,6 +74,25 @@ async def test_a_request_without_an_answer_holds_the_other_tracker_until_it_is_f
     assert_done_once(house)
 
 
+async def test_a_request_of_a_suspended_tracker_holds_the_other_no_longer_than_a_run_takes_to_appear() -> None:
+    house = House()
+    await two_trackers_of_one_image(house)
+    house.faults.at_method["builder.start", 0] = ("before", UnknownOutcomeError("the connection broke"))
+    await house.turn(KEY)
+    house.restart()
+    before = house.trackers.stored[KEY]
+    assert before.spec is not None
+    house.trackers.change(KEY, spec=before.spec.model_copy(update={"suspend": True}), generation=before.generation + 1)
+    begun = house.world.now
+    await house.run(60)
+    (run,) = [ran.run for ran in house.world.builder.runs]
+    assert run.created is not None
+    assert run.created - begun >= timedelta(minutes=2), "until then the request may have started one"
+    found = house.trackers.stored[SECOND].status.of("checkout")
+    assert found is not None
+    assert found.reason is Reason.CURRENT
+
+
 async def test_a_run_elsewhere_that_failed_holds_nobody() -> None:
     house = House()
     await two_trackers_of_one_image(house)

@@ -15,6 +15,7 @@ from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from basetracker.api.names import BuildState
+from basetracker.api.status import BuildStatus
 from basetracker.api.tracker import Tracker
 from basetracker.core.actions import Outcome, StartBuild
 from basetracker.core.builds import BUSY_WAIT, SETTLE, existing_run, live_run
@@ -155,8 +156,17 @@ class Starter:
                 if build is None or (other.key, item.name) == (tracker.key, action.downstream):
                     continue
                 is_same = build.base_digest == action.base.digest and builds_alike(item, action.task, action.image)
-                if is_same and (build.state.is_live or build.state is BuildState.SUCCEEDED):
+                if is_same and (build.state is BuildState.SUCCEEDED or self._may_come(build)):
                     yield build.run_id, f"{other.key}/{item.name}"
+
+    def _may_come(self, build: BuildStatus) -> bool:
+        """Whether the record tells of a run that goes on, or of one that may still appear among the task's runs.
+
+        Its tracker needn't follow it: while that is suspended a request without a run stays as it is.
+        """
+        if build.run_id is not None or not build.state.is_live:
+            return build.state.is_live
+        return build.requested_at is not None and self._world.clock.now() - build.requested_at <= SETTLE
 
     def _tell(self, outcome: Outcome) -> None:
         kind = "Unknown" if outcome.unknown else "NotStarted"
