@@ -211,7 +211,8 @@ class Answer:
     message: str
     """One sentence, the same for the same evidence: no times, no durations."""
     again: timedelta | None = None
-    """When a Pending is to be asked again; None leaves it to the desk, which waits longer each time."""
+    """When it is to be asked again: None leaves a Pending to the desk, which waits longer each time, and a clear answer to
+    its rescan."""
 
 
 class JudgesImages(Protocol):

@@ -170,6 +170,18 @@ async def test_a_gate_says_itself_when_it_wants_to_be_asked_again() -> None:
     assert len(gate.asked) == 2
 
 
+async def test_a_gate_can_want_to_be_asked_again_after_a_failure_too() -> None:
+    house = House()
+    gate = GateInMemory(says(FAIL, again=timedelta(hours=1)))
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
+    await house.run(50)
+    assert len(gate.asked) == 1
+    gate.mind = says(PASS)
+    await house.run(20)
+    assert len(gate.asked) == 2
+    assert item_of(house).state is State.CURRENT
+
+
 async def test_a_failure_ends_the_questions_about_a_digest() -> None:
     house = House()
     cheap, dear = GateInMemory(says(FAIL, "nobody has signed it")), GateInMemory(says(PASS))

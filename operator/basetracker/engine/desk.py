@@ -145,13 +145,13 @@ class Desk:
         is_final = answer.verdict is not GateVerdict.PENDING
         self._metrics.gates.labels(gate=str(question.gate.kind), verdict=str(answer.verdict)).inc()
         wait = answer.again or min(FIRST_WAIT * int(2 ** min(file.tries - 1, 10)), LONGEST_WAIT)
-        file.due = None if is_final else file.at + wait
+        file.due = file.at + wait if answer.again is not None or not is_final else None
         if is_final:
             file.tries = 1
         before = file.answer
         if is_final or before is None or before.verdict is GateVerdict.PENDING:
             file.answer = _status(question, answer)
-        # Without a change there is nothing to tell, but the next look has to be planned.
+        # Without a change there is nothing to tell, but the next question has to be planned.
         if file.answer != before or file.due is not None:
             self._poke(question.tracker)
 

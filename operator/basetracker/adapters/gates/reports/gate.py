@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from basetracker.adapters.gates.reports.documents import (
@@ -20,6 +21,7 @@ from basetracker.adapters.gates.reports.documents import (
 from basetracker.adapters.gates.reports.subjects import running
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.api.gate_reports import ReportSource
+from basetracker.api.names import GateVerdict
 from basetracker.core.reports import Evidence, Result, has_judged, weigh
 from basetracker.errors import DeniedError, InvalidError, MissingError, UnavailableError
 from basetracker.oci.refs import ImageRef
@@ -28,6 +30,8 @@ from basetracker.ports import Answer, Credential, Question
 PAGE: Final = 50
 MOST_PAGES: Final = 4
 LONGEST_LABEL: Final = 63
+_AFTER_FAILURE: Final = timedelta(hours=1)
+"""Reports are written anew by others, and nobody tells when."""
 _AQUA: Final = "aquasecurity.github.io/v1alpha1"
 _KINDS: Final = {
     ReportSource.POLICY_REPORT: ("wgpolicyk8s.io/v1alpha2", "policyreports"),
@@ -77,7 +81,10 @@ class ReportsJudge:
                 f"installation: {error}"
             ) from error
         found = weigh(evidence, gate.severity, gate.on_missing)
-        return Answer(digest=image.digest, verdict=found.verdict, reason=found.reason, message=found.message)
+        again = _AFTER_FAILURE if found.verdict is GateVerdict.FAIL else None
+        return Answer(
+            digest=image.digest, verdict=found.verdict, reason=found.reason, message=found.message, again=again
+        )
 
     async def _evidence(
         self, source: ReportSource, namespace: str, image: ImageRef, subjects: Sequence[Subject]

@@ -29,6 +29,8 @@ from basetracker.ports import Answer, Clock, Credential, Question
 
 _SHORTEST_WAIT: Final = timedelta(seconds=15)
 _LONGEST_WAIT: Final = timedelta(minutes=5)
+_AFTER_FAILURE: Final = timedelta(hours=1)
+"""A signature that comes too late frees the image all the same."""
 _LONGEST_MESSAGE: Final = 500
 _UNREADABLE: Final = "can't be read"
 
@@ -154,7 +156,9 @@ class SignatureGate:
         waited = self._clock.now() - question.since
         message = f"{lack.message}; sign {question.image.repository}@{digest}"
         if waited >= timeout:
-            return Answer(digest=digest, verdict=GateVerdict.FAIL, reason=lack.after, message=message)
+            return Answer(
+                digest=digest, verdict=GateVerdict.FAIL, reason=lack.after, message=message, again=_AFTER_FAILURE
+            )
         again = min(max(waited / 4, _SHORTEST_WAIT), _LONGEST_WAIT, timeout - waited)
         return Answer(digest=digest, verdict=GateVerdict.PENDING, reason=lack.before, message=message, again=again)
 

@@ -184,5 +184,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         # asyncio sees the end only when the pipes have ended too, and one that nobody reads any more never does.
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEFT_SECONDS):
-                await asyncio.gather(*(_end(stream) for stream in (process.stdout, process.stderr) if stream is not None))
+                await asyncio.gather(
+                    *(_end(stream) for stream in (process.stdout, process.stderr) if stream is not None)
+                )
                 await process.wait()
