@@ -156,9 +156,7 @@ def _whole_status() -> status.Status:
                     ),
                 ),
                 rejected=(status.Rejected(digest=digest, reason="RolledBack", at=now),),
-                protected=(
-                    status.Protected(digest=digest, state=names.ProtectionState.LOCKED, message="A sentence."),
-                ),
+                protected=(status.Protected(digest=digest, state=names.ProtectionState.LOCKED, message="A sentence."),),
             ),
         ),
         history=(
