@@ -9,7 +9,7 @@ from basetracker.emulators.resource_graph import assessment
 
 from .world import World, a_tracker, image_of
 
-ASKED = a_tracker(fields={"gates": "[{lineage: {}}, {defender: {severity: [CRITICAL]}}]"})
+ASKED = a_tracker(fields={"gates": "[{lineage: {}}, {defender: {severity: [CRITICAL], waitAtLeast: 0s}}]"})
 SILENCE = "says nothing about this digest"
 LENIENT = a_tracker(fields={"gates": "[{defender: {waitAtLeast: 0s, onUnknown: Pass}}]"})
 

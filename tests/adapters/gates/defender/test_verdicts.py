@@ -29,6 +29,7 @@ async def test_a_severe_finding_fails_the_digest(world: World) -> None:
 
 async def test_a_scanned_image_without_severe_findings_passes(world: World) -> None:
     world.found(("CVE-2026-2", "Medium"), ("CVE-2026-3", "Unknown"))
+    world.wait(hours=6)
     answer = await world.judge()
     assert (answer.digest, answer.verdict, answer.reason) == (DIGEST, PASS, "NothingSoSevere")
     assert answer.message == (
@@ -39,7 +40,35 @@ async def test_a_scanned_image_without_severe_findings_passes(world: World) -> N
 @pytest.mark.parametrize(("severity", "verdict"), [(["CRITICAL"], PASS), (["HIGH"], FAIL), (["UNKNOWN"], PASS)])
 async def test_the_tracker_says_what_is_severe(world: World, severity: list[str], verdict: GateVerdict) -> None:
     world.found(("CVE-2026-2", "High"))
+    world.wait(hours=6)
     assert (await world.judge(severity=severity)).verdict is verdict
+
+
+async def test_a_first_harmless_finding_is_no_pass_before_the_wait_is_over(world: World) -> None:
+    """Rows are written package by package: the severe one may be the last."""
+    world.found(("CVE-2026-2", "Low"))
+    answer = await world.judge(waitAtLeast="1h", onUnknown="Pass")
+    assert (answer.verdict, answer.reason) == (PENDING, "AwaitingDefender")
+    assert answer.message == (
+        "Defender for Cloud has found nothing of CRITICAL or HIGH in this digest so far; besides 1 LOW; it writes "
+        "package by package, and is given waitAtLeast for all of them"
+    )
+    assert answer.again == timedelta(minutes=10)
+    world.wait(minutes=58)
+    soon = await world.judge(waitAtLeast="1h", onUnknown="Pass")
+    assert soon.message == answer.message, "the same evidence, the same words"
+    assert soon.again is not None
+    assert soon.again < timedelta(minutes=3), "asked again when the wait ends"
+    world.wait(minutes=2)
+    assert (await world.judge(waitAtLeast="1h")).verdict is PASS
+
+
+async def test_a_severe_finding_that_follows_a_harmless_one_fails_at_once(world: World) -> None:
+    world.found(("CVE-2026-2", "Low"))
+    assert (await world.judge()).verdict is PENDING
+    world.wait(minutes=10)
+    world.found(("CVE-2026-1", "Critical"), software="zlib")
+    assert (await world.judge()).verdict is FAIL
 
 
 async def test_silence_is_no_pass_before_the_wait_is_over(world: World) -> None:
@@ -84,13 +113,15 @@ async def test_a_finding_in_another_registry_is_about_these_bytes_too(world: Wor
     ids=["another registry", "another repository"],
 )
 async def test_a_scan_elsewhere_is_no_scan_of_this_place(world: World, place: dict[str, str]) -> None:
+    world.wait(hours=6)
     world.found(("CVE-2026-1", "Low"), **place)
-    assert (await world.judge()).reason == "AwaitingDefender"
+    assert (await world.judge()).reason == "UnknownToDefender"
     world.found(("CVE-2026-1", "Low"))
     assert (await world.judge()).verdict is PASS
 
 
 async def test_what_was_mended_or_exempted_fails_nothing(world: World) -> None:
+    world.wait(hours=6)
     world.found(("CVE-2026-1", "Critical"), code="Healthy")
     assert (await world.judge()).verdict is PASS
     world.found(("CVE-2026-2", "Critical"), code="NotApplicable", software="zlib")
@@ -114,6 +145,7 @@ async def test_a_row_that_cannot_be_read_is_never_clean(world: World) -> None:
 
 
 async def test_who_may_not_read_findings_sees_none_and_passes_none(world: World) -> None:
+    world.wait(hours=6)
     world.found(("CVE-2026-1", "Low"))
     world.operator.unassign("Security Reader")
     assert (await world.judge()).verdict is PENDING
@@ -160,9 +192,10 @@ async def test_a_finding_in_one_platform_fails_the_whole_image(world: World, ind
 
 
 async def test_an_image_is_scanned_when_itself_or_each_platform_is(world: World, index: Digest) -> None:
+    world.wait(hours=6)
     world.found(("CVE-2026-1", "Low"), digest=DIGEST)
     half = await world.judge(index)
-    assert (half.verdict, half.reason) == (PENDING, "AwaitingDefender")
+    assert (half.verdict, half.reason) == (PENDING, "UnknownToDefender")
     assert "or some of its platforms" in half.message
     world.found(("CVE-2026-1", "Low"), digest=OTHER)
     assert (await world.judge(index)).verdict is PASS
@@ -198,6 +231,7 @@ async def test_a_platform_that_cannot_be_read_is_never_clean(world: World, index
     ),
 )
 async def test_no_answer_and_a_broken_one_are_errors(world: World, fault: Fault, error: type[Exception]) -> None:
+    world.wait(hours=6)
     world.found(("CVE-2026-1", "Low"))
     world.cloud.faults.add(fault)
     gate = world.gate()

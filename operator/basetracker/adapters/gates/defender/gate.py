@@ -1,7 +1,8 @@
 """The Defender gate: what its findings mean for a digest.
 
 Owns the verdict. Silence is never a pass by itself: Defender writes nothing of an image that it has found clean, and
-nothing of one that it hasn't looked at. Made by the wiring.
+nothing of one that it hasn't looked at. It writes package by package, so a first harmless row is no pass either: what is
+severe may come after it. Made by the wiring.
 """
 
 from __future__ import annotations
@@ -88,13 +89,17 @@ def verdict(gate: DefenderGate, image: ImageRef, known: Sequence[Known], left: t
         )
     wanted = _listed(gate.severity)
     if _is_scanned(image, known[0]) or (known[1:] and all(_is_scanned(image, part) for part in known[1:])):
+        nothing = f"Defender for Cloud has found nothing of {wanted} in this digest"
         less = f"; besides {_counted(findings)}" if findings else ""
-        return answer(GateVerdict.PASS, BELOW, f"Defender for Cloud has found nothing of {wanted} in this digest{less}")
+        if left > timedelta(0):
+            message = f"{nothing} so far{less}; it writes package by package, and is given waitAtLeast for all of them"
+            return answer(GateVerdict.PENDING, AWAITED, message, _until(left))
+        return answer(GateVerdict.PASS, BELOW, f"{nothing}{less}")
     parts = " or some of its platforms" if known[1:] else ""
     silence = f"Defender for Cloud says nothing about this digest{parts} in its repository"
     if left > timedelta(0):
         message = f"{silence} yet; it is given waitAtLeast from when it was first asked"
-        return answer(GateVerdict.PENDING, AWAITED, message, min(max(left, _LEAST), _SOON))
+        return answer(GateVerdict.PENDING, AWAITED, message, _until(left))
     if gate.on_unknown is OnUnknown.PASS:
         message = f"{silence} after waitAtLeast, and onUnknown is Pass; whether it was scanned isn't known"
         return answer(GateVerdict.PASS, UNKNOWN, message)
@@ -105,6 +110,11 @@ def verdict(gate: DefenderGate, image: ImageRef, known: Sequence[Known], left: t
         "the registry and the operator's identity has the role Security Reader, or set onUnknown: Pass",
         _LATER,
     )
+
+
+def _until(left: timedelta) -> timedelta:
+    """When to ask again while the wait lasts: at its end, and now and then before, as a failure needs no wait."""
+    return min(max(left, _LEAST), _SOON)
 
 
 def _is_scanned(image: ImageRef, known: Known) -> bool:
