@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from basetracker.api.names import GateVerdict
+from basetracker.emulators.images import Image, digest_of, encode
 from basetracker.errors import InvalidError, UnavailableError
 
 from .conftest import DATABASE, World, question
@@ -144,6 +146,23 @@ async def test_a_server_can_have_the_database(world: World, real: str, server: s
     refused = world.judge(real, server=server, environ={"TRIVY_TOKEN": "another"})
     with pytest.raises(UnavailableError, match="TRIVY_TOKEN"):
         await refused.judge(question(clean), None)
+
+
+def _claiming(victim: Image, harmless: Image) -> Image:
+    """The layers of `harmless`, under the names of `victim`'s in a configuration that isn't true."""
+    config = encode(victim.configuration | {"author": "mallory"})
+    manifest = json.loads(harmless.manifest)
+    manifest["config"] |= {"digest": digest_of(config), "size": len(config)}
+    return Image(encode(manifest), harmless.media_type, config, harmless.layers)
+
+
+async def test_a_server_takes_no_image_for_another_that_claims_its_layers(world: World, real: str, server: str) -> None:
+    judge = world.judge(real, server=server, environ={"TRIVY_TOKEN": "server-token"})
+    victim = alpine(BAD)
+    claims = world.push("mallory/x:1", _claiming(victim, alpine()))
+    assert (await judge.judge(question(claims), None)).verdict is GateVerdict.PASS, "the lie is told and remembered"
+    answer = await judge.judge(question(world.push("shop/a:1", victim)), None)
+    assert (answer.verdict, "CVE-2026-1" in answer.message) == (GateVerdict.FAIL, True)
 
 
 async def test_a_server_that_isnt_there_is_no_answer(world: World, real: str) -> None:

@@ -149,6 +149,7 @@ class Trivy:
         reference = f"{repository}@{platform.digest}"
         done = await self._program.run(
             *_arguments(scanners, limit, where),
+            *(_apart(platform.digest) if isinstance(self._source, Server) else ()),
             "--",
             reference,
             seconds=limit.total_seconds() + _GRACE,
@@ -197,6 +198,17 @@ def _arguments(scanners: frozenset[Scanner], limit: timedelta, where: Sequence[s
         *("--skip-version-check", "--disable-telemetry", "--ignorefile", "", "--secret-config", ""),
         *where,
     ]
+
+
+def _apart(digest: Digest) -> tuple[str, str]:
+    """Arguments that keep what a server has read of other images out of this scan.
+
+    A server remembers layers by the names that an image's configuration gives them, and compares these with nothing. So an
+    image that claims the names of others' layers could make those look harmless. Which files are left out is part of what it
+    remembers them by: a file that no image can hold, since its name would be made of the image's own digest, sets each
+    image apart.
+    """
+    return ("--skip-files", f"basetracker/{digest.value.rpartition(':')[2]}")
 
 
 def environment_of(repository: Repository, login: Credential | None) -> dict[str, str]:
