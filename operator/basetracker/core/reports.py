@@ -50,7 +50,7 @@ class Evidence:
     """All that one source says of the digest, or of the cluster.
 
     `is_there` is whether a report could be found that names what is asked about and says something: a report of a scan that
-    found nothing is there, without results. `missing` is why there is none.
+    found nothing is there, without results. `missing` is why there is none; results may still object.
     """
 
     source: ReportSource

@@ -89,6 +89,11 @@ class Reports:
     async def deployment(self) -> Json:
         return dict(await self.world.get("apps/v1", "deployments", "checkout"))
 
+    async def set_image(self, image: str) -> None:
+        """Let the Deployment have another image."""
+        change = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}}
+        await self.world.merge("apps/v1", "deployments", "checkout", change)
+
     async def write(self, kind: str, metadata: Json, **body: Any) -> None:
         api_version, plural = API_VERSIONS[kind]
         cluster_wide = kind.startswith("Cluster")
@@ -120,10 +125,12 @@ class Reports:
         metadata = {"name": f"replicaset-{name}-app", "labels": labels}
         await self.write("VulnerabilityReport", metadata, report=body | changes)
 
-    async def write_policies(self, *results: Json, kind: str = "PolicyReport", **changes: Any) -> None:
-        """A report of the Deployment, as Kyverno writes it."""
-        metadata = (await self.deployment())["metadata"]
-        scope = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout", "uid": metadata["uid"]}
+    async def write_policies(
+        self, *results: Json, kind: str = "PolicyReport", about: str = "ReplicaSet", **changes: Any
+    ) -> None:
+        """A report of the ReplicaSet, or of the Deployment, as Kyverno writes it."""
+        metadata = (await (self.deployment() if about == "Deployment" else self.replica_set()))["metadata"]
+        scope = {"apiVersion": "apps/v1", "kind": about, "name": metadata["name"], "uid": metadata["uid"]}
         marks = {"name": metadata["uid"], "labels": {"app.kubernetes.io/managed-by": "kyverno"}}
         await self.write(kind, marks, **({"scope": scope, "results": list(results)} | changes))
 

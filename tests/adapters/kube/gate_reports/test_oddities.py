@@ -31,7 +31,7 @@ from .reporting import DIGEST, OTHER, Reports, policy, vulnerability
         ({"timestamp": {"seconds": 59, "nanos": -5}}, GateVerdict.PASS),
         ({"timestamp": "yesterday"}, GateVerdict.PASS),
         ({"result": "fail", "timestamp": {"seconds": 0}}, GateVerdict.FAIL),
-        ({"resources": [{"kind": "Deployment", "name": "checkout"}]}, GateVerdict.PASS),
+        ({"resources": [{"kind": "Deployment", "name": "checkout"}]}, GateVerdict.PENDING),
         ({"resources": [{"kind": "Deployment", "name": "other"}]}, GateVerdict.PENDING),
         ({"resources": [{"kind": "Deployment", "name": "checkout", "uid": "other"}]}, GateVerdict.PENDING),
         ({"properties": {"container.image.digest": str(OTHER)}}, GateVerdict.PENDING),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from basetracker.api.names import GateVerdict
 from basetracker.emulators.cluster import Fault
 from basetracker.errors import DeniedError, InvalidError, UnavailableError
 
-from .reporting import API_VERSIONS, DIGEST, KINDS, OTHER, REPOSITORY, Reports, policy, vulnerability
+from .reporting import API_VERSIONS, DIGEST, IMAGE, KINDS, OTHER, REPOSITORY, Reports, policy, vulnerability
 
 ALL = ("trivy-operator", "policy-report", "openreports", "kube-bench")
 IMAGES = ALL[:3]
@@ -159,15 +160,43 @@ async def test_replica_sets_are_found_by_whatever_selector(
     assert (await reports.judge("trivy-operator")).verdict is GateVerdict.PASS
 
 
-async def test_a_deployment_on_its_way_elsewhere_is_no_evidence(reports: Reports, emulated: Any) -> None:
-    """Its report may be about the new template already, while Pods of the old one are still there."""
-    await reports.replica_set()
+async def test_a_report_about_a_deployment_is_no_evidence(reports: Reports, emulated: Any) -> None:
+    """A Deployment keeps its uid when its image changes, so the report may be of the digest before."""
+    await reports.set_image(f"{REPOSITORY}:main@{OTHER}")
+    await reports.write_policies(policy(), about="Deployment")
+    await reports.set_image(f"{REPOSITORY}:main@{DIGEST}")
+    answer = await reports.judge("policy-report")
+    assert (answer.verdict, answer.reason) == (GateVerdict.PENDING, "ReportsMissing")
+    assert answer.message == (
+        "no evidence yet: policy-report: there are reports about Deployments only, which may be of an earlier digest, and "
+        "none about their ReplicaSets"
+    )
+    assert (await reports.judge("policy-report", onMissing="Pass")).reason == "ReportsMissing"
+
+
+async def test_a_report_about_a_deployment_can_object(reports: Reports, emulated: Any) -> None:
     await reports.write_policies(policy())
     assert (await reports.judge("policy-report")).verdict is GateVerdict.PASS
-    container = {"name": "app", "image": f"{REPOSITORY}:missing@{OTHER}"}
-    change = {"spec": {"template": {"spec": {"containers": [container]}}}}
-    await reports.world.merge("apps/v1", "deployments", "checkout", change)
+    await reports.write_policies(policy("fail", policy="no-latest"), about="Deployment")
+    for on_missing in ("Hold", "Pass"):
+        answer = await reports.judge("policy-report", onMissing=on_missing)
+        assert (answer.verdict, answer.reason) == (GateVerdict.FAIL, "ReportsFail")
+        assert answer.message == "policy-report: 1 result fails: HIGH no-latest (check)"
+
+
+async def test_a_deployment_on_its_way_elsewhere_does_not_object(reports: Reports, emulated: Any) -> None:
+    """Its report may be about the new template already, while Pods of the old one are still there."""
+    await reports.write_policies(policy("fail"), about="Deployment")
+    assert (await reports.judge("policy-report")).verdict is GateVerdict.FAIL
+    await reports.set_image(f"{REPOSITORY}:missing@{OTHER}")
     assert (await reports.judge("policy-report")).verdict is GateVerdict.PENDING
+
+
+async def test_a_replica_set_of_another_digest_says_nothing_of_this_one(reports: Reports, emulated: Any) -> None:
+    await reports.write_policies(policy())
+    await reports.set_image(f"{REPOSITORY}:main@{OTHER}")
+    other = replace(reports.question("policy-report"), image=IMAGE.pinned(OTHER))
+    assert (await reports.judge_.judge(other, None)).verdict is GateVerdict.PENDING
 
 
 async def test_the_reports_of_trivys_adapter_are_found_by_name_and_by_label(reports: Reports, emulated: Any) -> None:

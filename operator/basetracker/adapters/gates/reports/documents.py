@@ -44,6 +44,14 @@ class Subject:
     """Whether its template names the wanted digest, rather than a tag only."""
     containers: tuple[str, ...] = ()
 
+    @property
+    def may_change(self) -> bool:
+        """Whether it runs one digest after the other, so that a report about it may be about an earlier one.
+
+        A Deployment keeps its name and uid when its image changes; a ReplicaSet is one template's.
+        """
+        return self.kind == "Deployment"
+
 
 def vulnerabilities(report: Json, image: ImageRef) -> list[Result] | None:
     """The results of trivy-operator's VulnerabilityReport; None when it isn't about the image's digest."""

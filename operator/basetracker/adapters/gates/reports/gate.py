@@ -46,6 +46,9 @@ _CLUSTER_KINDS: Final = (
 _BENCH_LABELS: Final = ("!app.kubernetes.io/managed-by", "trivy-operator.source=CISKubeBenchReport")
 _NOTHING_RUNS: Final = "nothing in the namespace runs the digest"
 _NO_REPORT: Final = "there is no report about the digest"
+_MAYBE_EARLIER: Final = (
+    "there are reports about Deployments only, which may be of an earlier digest, and none about their ReplicaSets"
+)
 _NO_CLUSTER_REPORT: Final = "there is no report about the cluster"
 
 
@@ -118,10 +121,12 @@ class ReportsJudge:
     ) -> Evidence:
         """Kyverno calls a report by the uid of what it is about; Trivy's adapter by kind and name, or labels it so.
 
-        These reports name no digest, so only what is pinned to the digest counts.
+        These reports name no digest, so only what is pinned to the digest counts. What is said about a Deployment may have
+        been said about the digest that it ran before: it can object, but it is no evidence.
         """
         api_version, plural = _KINDS[source]
         results: list[Result] = []
+        objections: list[Result] = []
         for subject in (one for one in subjects if one.is_pinned):
             names = (subject.uid, f"trivy-vuln-polr-{subject.kind.lower()}-{subject.name}")
             named = await asyncio.gather(
@@ -130,8 +135,14 @@ class ReportsJudge:
             labelled = await self._listed(path_of(api_version, plural, namespace), _trivy_labels(subject))
             reports = {_uid(report, number): report for number, report in enumerate([*named, *labelled]) if report}
             for report in reports.values():
-                results += policy_results(report, source, subject, image)
-        return Evidence(source=source, results=tuple(results), is_there=has_judged(results), missing=_NO_REPORT)
+                said = objections if subject.may_change else results
+                said += policy_results(report, source, subject, image)
+        return Evidence(
+            source=source,
+            results=(*results, *objections),
+            is_there=has_judged(results),
+            missing=_MAYBE_EARLIER if has_judged(objections) else _NO_REPORT,
+        )
 
     async def _bench(self) -> Evidence:
         results: list[Result] = []
