@@ -125,6 +125,7 @@ SIGNATURE: tuple[Row, ...] = (
 )
 
 TIMEOUT = "the timeout is a duration of at least 1s and at most ten years; write it like 1h, 1h30m or 90s"
+SCANS_TIME = "the timeout of a scan is a duration of at least 1s and at most 1h; write it like 10m, 1h or 90s"
 _WAIVER = {"id": "CVE-2026-1", "until": "2026-12-31", "reason": "not reachable"}
 NOT_AN_ID = "not the id of a finding; write it as Trivy shows it, like CVE-2026-12345"
 NO_REASON = "say why the finding is waived, in at most 500 characters"
@@ -167,7 +168,10 @@ TRIVY: tuple[Row, ...] = (
         for number, bad in enumerate(("", "  ", "\n\t"))
     ),
     *((f"Trivy: a waiver without {key}", _waiving(**{key: None}), f"trivy.waivers[0].{key}", "") for key in _WAIVER),
-    ("Trivy: a timeout of nothing", {"trivy": {"timeout": "0s"}}, "trivy.timeout", TIMEOUT),
+    *(
+        (f"Trivy: a timeout of {bad}", {"trivy": {"timeout": bad}}, "trivy.timeout", SCANS_TIME)
+        for bad in ("0s", "3601s", "1h1ms", "876h", "soon")
+    ),
 )
 
 

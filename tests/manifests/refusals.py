@@ -135,7 +135,7 @@ _SPEC: Json = {
                 "compare": "NoWorse",
                 "waivers": [{"id": "CVE-2026-1", "until": "2026-12-31", "reason": "not reachable"}],
                 "scanners": ["vuln", "secret", "misconfig", "license"],
-                "timeout": "20m",
+                "timeout": "1h",
             }
         },
     ],

@@ -7,11 +7,20 @@ kind beside the others.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictBool
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from basetracker.api.document import Document
 from basetracker.api.duration import parse_duration
@@ -26,6 +35,11 @@ NOT_AN_ID: Final = "not the id of a finding; write it as Trivy shows it, like CV
 NOT_A_DAY: Final = "not a day; write the last day on which the waiver holds like 2026-12-31, in quotes"
 NO_REASON: Final = "say why the finding is waived, in at most 500 characters"
 ONE_WAIVER: Final = "a finding is waived twice; keep one waiver for each id"
+LONGEST_SCAN: Final = timedelta(hours=1)
+"""A scan holds one of the few turns that all trackers share."""
+NOT_A_SCANS_TIME: Final = (
+    "the timeout of a scan is a duration of at least 1s and at most 1h; write it like 10m, 1h or 90s"
+)
 SCANNER_TWICE: Final = "a scanner is listed twice; keep one entry for each"
 
 
@@ -91,6 +105,16 @@ def _scanners_once(scanners: tuple[Scanner, ...]) -> tuple[Scanner, ...]:
     return scanners
 
 
+def _time_of_a_scan(value: object, read: ValidatorFunctionWrapHandler) -> timedelta:
+    try:
+        found = read(value)
+    except ValidationError:
+        raise ValueError(NOT_A_SCANS_TIME) from None
+    if not isinstance(found, timedelta) or found > LONGEST_SCAN:
+        raise ValueError(NOT_A_SCANS_TIME)
+    return found
+
+
 class TrivyGate(Document):
     """Trivy's findings in the digest; `timeout` bounds the scan of one platform's image."""
 
@@ -101,4 +125,4 @@ class TrivyGate(Document):
     scanners: Annotated[tuple[Scanner, ...], Field(min_length=1, max_length=4), AfterValidator(_scanners_once)] = (
         Scanner.VULN,
     )
-    timeout: Timeout = parse_duration("10m")
+    timeout: Annotated[Timeout, WrapValidator(_time_of_a_scan)] = parse_duration("10m")

@@ -158,14 +158,37 @@ async def test_one_that_hangs_is_killed_with_its_children(world: World, tmp_path
     asking = asyncio.create_task(judge.judge(question(image), None))
     await until(lambda: (tool.folder / "pids").exists() and (tool.folder / "pids").read_text().count(" ") == 1)
     pids = [int(word) for word in (tool.folder / "pids").read_text().split()]
-    # Nobody waits any more, but the scan belongs to all who ask: it is the process's end that ends it.
     asking.cancel()
     with suppress(asyncio.CancelledError):
         await asking
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        if "_run" in repr(task.get_coro()):
-            task.cancel()
     await until(lambda: not any(_lives(pid) for pid in pids))
+
+
+async def test_a_scan_ends_with_the_last_who_waits_for_it_and_leaves_its_turn(world: World, tmp_path: Path) -> None:
+    hangs = world.push("shop/a:1", alpine({"musl": "1"}))
+    body = (
+        "(here / f'began-{len(list(here.glob(\"began-*\")))}').write_text(str(os.getpid()))\n"
+        f"while words[-1].endswith('{hangs.digest}') and not (here / 'go').exists(): time.sleep(0.05)\n"
+        "print(report)"
+    )
+    tool, image = StandIn(tmp_path / "tool", body), _image(world)
+    tool.reports(_report(image))
+    judge = world.judge(tool.path, concurrency=1)
+    first, last = (asyncio.create_task(judge.judge(question(hangs), None)) for _ in range(2))
+    await until(lambda: (tool.folder / "began-0").exists() and bool((tool.folder / "began-0").read_text()))
+    pid = int((tool.folder / "began-0").read_text())
+    first.cancel()
+    await asyncio.wait([first])
+    other = asyncio.create_task(judge.judge(question(image), None))
+    await asyncio.wait([other], timeout=0.5)
+    assert (_lives(pid), other.done(), len(tool.scans)) == (True, False, 1), "one still waits for it"
+    last.cancel()
+    assert (await other).verdict is GateVerdict.PASS
+    assert not _lives(pid)
+    (tool.folder / "go").write_text("")
+    with pytest.raises(InvalidError, match="another image"):
+        await judge.judge(question(hangs), None)
+    assert len(tool.scans) == 3, "who comes later starts anew"
 
 
 async def test_a_timeout_kills_it(world: World, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
-from basetracker.adapters.flights import Flights
 from basetracker.adapters.gates.trivy.database import Database, last_words
 from basetracker.adapters.gates.trivy.program import Finished, Program
 from basetracker.adapters.gates.trivy.report import read_report
 from basetracker.adapters.gates.trivy.server import Server
+from basetracker.adapters.gates.trivy.waiting import Awaited
 from basetracker.api.gate_trivy import Scanner
 from basetracker.core.findings import Scan, Scans
 from basetracker.errors import BasetrackerError, DeniedError, InvalidError, UnavailableError
@@ -64,7 +64,7 @@ class Trivy:
         self._token = token
         self._scans: OrderedDict[_Key, Scan] = OrderedDict()
         self._findings = 0
-        self._flights: Flights[Scan] = Flights()
+        self._flights: Awaited[Scan] = Awaited()
         self._preparing: asyncio.Task[None] | None = None
 
     @property
@@ -95,7 +95,7 @@ class Trivy:
     ) -> Scans | None:
         """What is found in `image.digest` on each platform; None when the registry has no such image.
 
-        `limit` bounds the scan of one platform, without the wait for its turn.
+        `limit` bounds the scan of one platform, without the wait for its turn. A scan that nobody waits for any more ends.
 
         Raises:
             UnavailableError: it can't be had now: Trivy or the registry failed, or took too long.
