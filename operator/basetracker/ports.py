@@ -188,6 +188,8 @@ class Question:
     name: str
     """The gate's name in the status."""
     gate: Gate
+    fingerprint: str = ""
+    """A hash of the image and of the gate's fields; goes into the status with the answer."""
     image: ImageRef
     """With the tag that is tracked and the digest that is asked about."""
     pull_secret: str | None = None

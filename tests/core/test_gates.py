@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from basetracker.api.gates import GateKind, asked_gates
+from basetracker.api.gates import Gate, GateKind, NamedGate, asked_gates
 from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State
 from basetracker.api.status import GateStatus, Validated
 from basetracker.core.actions import Deliver
+from basetracker.core.gating import question_of
 from basetracker.core.planner import Decision, decide
 from basetracker.core.rescan import slot_of
 from basetracker.core.situation import asked_about
 from basetracker.core.status import Folded, fold
+from basetracker.core.validation import ToAsk
 from basetracker.oci.lineage import Verdict
 from basetracker.oci.refs import Digest
 
-from .builders import B1, B2, MINUTE, NEW, NOW, OLD, OTHER, Scene, record, row, validated, workload
+from .builders import B1, B2, IMAGE, MINUTE, NEW, NOW, OLD, OTHER, Scene, record, row, validated, workload
 
 SIGNED: dict[str, Any] = {
     "signature": {"cosign": {"publicKey": {"configMapRef": {"name": "keys", "key": "cosign.pub"}}}}
@@ -30,8 +32,30 @@ PASS, FAIL, PENDING = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.PENDING
 PROVEN = {OLD: Verdict.REFUTED, NEW: Verdict.PROVEN, OTHER: Verdict.PROVEN}
 
 
-def said(verdict: GateVerdict, *, name: str = "signature", digest: Digest = NEW, reason: str = "Because") -> GateStatus:
-    return GateStatus(name=name, verdict=verdict, reason=reason, message="so it is", digest=digest, since=NOW)
+def question(name: str, gate: dict[str, Any]) -> str:
+    return question_of(NamedGate(name=name, gate=Gate.model_validate(gate)), IMAGE)
+
+
+QUESTIONS = {"signature": question("signature", SIGNED), "defender": question("defender", DEFENDED)}
+
+
+def said(
+    verdict: GateVerdict,
+    *,
+    name: str = "signature",
+    digest: Digest = NEW,
+    reason: str = "Because",
+    asked: str = "",
+) -> GateStatus:
+    return GateStatus(
+        name=name,
+        verdict=verdict,
+        reason=reason,
+        message="so it is",
+        digest=digest,
+        since=NOW,
+        question=asked or QUESTIONS[name],
+    )
 
 
 def evidence(digest: Digest = NEW, base: Digest = B2, *gates: GateStatus) -> Validated:
@@ -106,7 +130,7 @@ def test_what_lacks_the_base_isn_t_asked_about() -> None:
     one = scene(tag=OLD, record=record(BuildState.SUCCEEDED, digest=OLD))
     seen = one.observed().images[0]
     assert one.tracker.spec is not None
-    assert asked_about(seen, one.observed(), one.tracker.spec) == ()
+    assert asked_about(seen, one.observed(), one.tracker.spec) == ToAsk()
     (step,) = decided(one).plan.steps
     assert step.reason is Reason.LINEAGE_NOT_PROVEN
     gates = folded(one).status.downstream[0].gates
@@ -117,7 +141,7 @@ def test_the_next_digest_counts_when_the_first_one_fails() -> None:
     one = scene(tag=OTHER, record=record(BuildState.SUCCEEDED, digest=NEW))
     seen = one.observed().images[0]
     assert one.tracker.spec is not None
-    assert asked_about(seen, one.observed(), one.tracker.spec) == (NEW, OTHER)
+    assert asked_about(seen, one.observed(), one.tracker.spec) == ToAsk(candidates=(NEW, OTHER))
     failed = replace(one, answers={NEW: (said(FAIL),), OTHER: (said(PENDING, digest=OTHER),)})
     assert decided(failed).plan.steps[0].reason is Reason.GATE_PENDING
     assert decided(failed).situations[0].candidate == OTHER
@@ -140,8 +164,9 @@ class TestEvidence:
             evidence(NEW, B2, said(PASS, digest=OTHER)),
             evidence(NEW, B2, said(PASS, name="defender")),
             evidence(NEW, B2, said(PENDING)),
+            evidence(NEW, B2, said(PASS, asked="when the key was another one")),
         ],
-        ids=["none", "of another digest", "of another gate", "not a pass"],
+        ids=["none", "of another digest", "of another gate", "not a pass", "of another question"],
     )
     def test_without_it_nothing_is_delivered_before_the_gates_have_answered(self, kept: Validated) -> None:
         decision = decided(scene(validated=kept))
@@ -150,14 +175,25 @@ class TestEvidence:
         assert step.actions == ()
         after = decision.situations[0].validated
         assert after is not None, "what was validated before the gate came is kept: a child's base is this digest"
-        assert (after.digest, after.gates) == (NEW, ())
+        assert after.digest == NEW
 
-    def test_another_spec_asks_again(self) -> None:
+    def test_when_the_gates_have_answered_it_is_the_evidence_and_the_validation_stays_as_old_as_it_was(self) -> None:
+        one = scene(validated=validated(), answers={NEW: (said(PASS),)})
+        assert is_delivered(decided(one))
+        assert decided(one).situations[0].validated == evidence()
+
+    def test_a_spec_that_asks_the_same_asks_nobody_again(self) -> None:
         one = scene(validated=evidence(), generation=2)
-        assert decided(one).plan.steps[0].reason is Reason.GATE_PENDING
-        passed = replace(one, answers={NEW: (said(PASS),)})
-        assert is_delivered(decided(passed))
-        assert decided(passed).situations[0].validated == evidence()
+        assert is_delivered(decided(one))
+
+    def test_no_turn_that_can_t_look_makes_old_evidence_new(self) -> None:
+        """The spec was changed while the base couldn't be read; the next turn is the first that could deliver."""
+        old = evidence(NEW, B2, said(PASS, asked="when the key was another one"))
+        blind = scene(validated=old, base=None, generation=2)
+        stored = fold(observed := blind.observed(), decide(observed), ()).status
+        assert stored.observed_generation == 2
+        seeing = replace(blind, base=B2).observed(stored)
+        assert not is_delivered(decide(seeing))
 
     def test_a_gate_that_is_dropped_needs_no_evidence(self) -> None:
         kept = evidence(NEW, B2, said(PASS), said(PASS, name="defender"))
@@ -173,37 +209,41 @@ class TestEvidence:
 
 class TestWhatFailsByNow:
     def running(self, **fields: Any) -> Scene:
-        one = evidence()
-        return scene(
-            validated=one,
-            workloads=(workload(NEW),),
-            rows=(row(NEW),),
-            answers={NEW: (said(FAIL),)},
-            **fields,
-        )
+        usual: dict[str, Any] = {
+            "validated": evidence(),
+            "workloads": (workload(NEW),),
+            "rows": (row(NEW),),
+            "answers": {NEW: (said(FAIL),)},
+        }
+        return scene(**{**usual, **fields})
 
     def test_it_stays_where_it_runs_and_is_told(self) -> None:
         after = folded(self.running())
         (item,) = after.status.downstream
         assert item.state is State.CURRENT
-        assert item.validated == evidence()
+        assert item.validated == evidence().model_copy(update={"failing": said(FAIL)})
         told = {one.type: one for one in after.status.conditions}
         assert told[ConditionType.READY].status == "True"
         assert told[ConditionType.RUNNING_FAILS].message == "checkout: gate signature: so it is"
         assert [entry.event for entry in after.happened] == [HistoryEvent.FAILS_SINCE]
         assert NEW.short in after.happened[0].reason
 
-    def test_it_is_told_once(self) -> None:
+    @pytest.mark.parametrize("answers", [{NEW: (said(FAIL),)}, {NEW: (said(PENDING),)}, {}])
+    def test_it_is_told_once_and_until_the_gate_says_otherwise(
+        self, answers: dict[Digest, tuple[GateStatus, ...]]
+    ) -> None:
         one = self.running()
-        again = fold(observed := one.observed(folded(one).status), decide(observed), ())
+        observed = replace(one, answers=answers).observed(folded(one).status)
+        again = fold(observed, decide(observed), ())
         assert again.happened == ()
-        assert again.status == observed.tracker.status
+        assert again.status.conditions == observed.tracker.status.conditions
 
-    def test_it_is_told_although_no_gate_is_asked_any_more(self) -> None:
-        one = self.running()
-        stored = folded(one).status
-        observed = replace(one, answers={}).observed(stored)
-        assert fold(observed, decide(observed), ()).status == stored
+    def test_it_is_told_too_while_the_base_has_moved_on(self) -> None:
+        one = self.running(validated=evidence(NEW, B1), verdicts={NEW: Verdict.REFUTED})
+        assert asked_about(one.observed().images[0], one.observed(), one.tracker.spec) == ToAsk(validated=NEW)  # type: ignore[arg-type]  # there is a spec
+        after = folded(one).status
+        assert ConditionType.RUNNING_FAILS in {condition.type for condition in after.conditions}
+        assert after.downstream[0].reason is Reason.BUILD_REQUESTED
 
     def test_it_goes_nowhere_else(self) -> None:
         one = replace(self.running(), workloads=(workload(OLD),), rows=())
@@ -216,6 +256,24 @@ class TestWhatFailsByNow:
         observed = replace(one, answers={NEW: (said(PASS),)}).observed(folded(one).status)
         after = fold(observed, decide(observed), ())
         assert ConditionType.RUNNING_FAILS not in {condition.type for condition in after.status.conditions}
+        assert after.status.downstream[0].validated == evidence()
+
+    def test_another_digest_that_passes_takes_its_place_where_we_delivered_it(self) -> None:
+        ours = workload(NEW, delivered=NEW)
+        one = self.running(tag=OTHER, workloads=(ours,))
+        one = replace(one, answers={NEW: (said(FAIL),), OTHER: (said(PASS, digest=OTHER),)})
+        decision = decided(one)
+        found = decision.situations[0].validated
+        assert found is not None
+        assert found.digest == OTHER
+        assert is_delivered(decision)
+
+    def test_one_that_fails_as_well_doesn_t(self) -> None:
+        one = self.running(tag=OTHER)
+        one = replace(one, answers={NEW: (said(FAIL),), OTHER: (said(FAIL, digest=OTHER),)})
+        found = decided(one).situations[0].validated
+        assert found is not None
+        assert found.digest == NEW
 
 
 def test_the_cheapest_gate_is_asked_first_and_equals_as_listed() -> None:

@@ -365,3 +365,47 @@ async def test_a_kind_that_no_tracker_names_isn_t_asked_what_it_knows() -> None:
     a_shop(house, kinds={GateKind.SIGNATURE: Silent(says(PASS))})
     await house.run(15)
     assert item_of(house).state is State.CURRENT
+
+
+async def test_a_key_that_is_changed_during_an_outage_is_asked_for_before_anything_more_is_delivered() -> None:
+    def mind(question: Question) -> Answer:
+        signature = question.gate.signature
+        assert signature is not None
+        assert signature.cosign is not None
+        reference = signature.cosign.public_key.config_map_ref
+        return says(PASS if reference is not None and reference.name == "keys" else FAIL)(question)
+
+    house = House()
+    gate = GateInMemory(mind)
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
+    await house.run(5)
+    spec = house.trackers.stored[KEY].spec
+    assert spec is not None
+    old = house.world.registry.push(IMAGE, ("os 0", "python 0", "checkout 0"))
+    validated = item_of(house).validated
+    assert validated is not None
+    house.world.registry.tags[IMAGE] = validated.digest
+    house.world.cluster.deployment("second", str(IMAGE.pinned(old)))
+    document = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    document["downstream"][0]["deploy"].append({"kind": "Deployment", "name": "second"})
+    other = {"cosign": {"publicKey": {"configMapRef": {"name": "other-keys", "key": "cosign.pub"}}}}
+    document["gates"] = [{"signature": other}]
+    house.faults.always["registry.digest"] = UnavailableError("away")
+    house.trackers.change(KEY, spec=type(spec).model_validate(document), generation=2)
+    house.restart()
+    await house.run(5)
+    house.faults.always.clear()
+    await house.run(30)
+    assert digest_name(house, "second") == house.world.registry.readable(str(old))
+    assert item_of(house).reason is Reason.GATE_FAILED
+
+
+async def test_a_failure_that_is_known_is_asked_about_again_by_a_new_process() -> None:
+    house = House()
+    gate = GateInMemory(says(FAIL))
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
+    await house.run(5)
+    gate.mind = says(PASS)
+    house.restart()
+    await house.run(5)
+    assert item_of(house).state is State.CURRENT

@@ -7,7 +7,9 @@ import pytest
 from basetracker.api.names import ProtectionState, State
 from basetracker.api.status import DownstreamStatus
 from basetracker.errors import DeniedError, UnavailableError
+from basetracker.oci.refs import Digest
 
+from ..core.stories.world import ref
 from .ports_in_memory import CrashError, House
 from .shop import KEY, digest_name, move_base, open_shop
 
@@ -150,3 +152,37 @@ async def test_trackers_of_one_digest_own_its_lock_together() -> None:
         house.poke(key)
         await house.run(2)
         assert done(house) == names
+
+
+async def test_two_tags_of_one_digest_own_its_lock_together() -> None:
+    house = House()
+    key = open_shop(house, protect=True)
+    image = house.world.cluster.deployments["checkout"].containers[0].image
+    stable = ref("shop/checkout:stable")
+    house.world.registry.tags[stable] = Digest(image.partition("@")[2])
+    house.world.cluster.deployment("steady", f"{stable}@{image.partition('@')[2]}")
+    spec = house.trackers.stored[key].spec
+    assert spec is not None
+    document = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    twin = {"name": "steady", "image": str(stable), "deploy": [{"kind": "Deployment", "name": "steady"}]}
+    document["downstream"].append(twin)
+    house.trackers.change(key, spec=type(spec).model_validate(document), generation=2)
+    await house.run(5)
+    move_base(house)
+    await house.run(60)
+    assert digest_name(house) == "checkout#2"
+    assert done(house) == ["checkout#1", "checkout#2"], "steady has no build and still runs the first one"
+
+
+async def test_a_lock_that_is_half_done_keeps_nobody_busy() -> None:
+    house = House()
+    key = open_shop(house, protect=True)
+    house.faults.always["locks.lock"] = DeniedError("no right to lock")
+    await house.run(5)
+    turns = house.metrics.turns.labels(outcome="Done")._value.get()
+    spec = house.trackers.stored[key].spec
+    assert spec is not None
+    house.trackers.change(key, spec=spec.model_copy(update={"suspend": True}), generation=2)
+    house.poke(key)
+    await house.run(60)
+    assert house.metrics.turns.labels(outcome="Done")._value.get() - turns < 5

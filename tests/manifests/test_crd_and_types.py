@@ -103,7 +103,13 @@ def _whole_status() -> status.Status:
     now = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
     digest = Digest.of(b"one")
     gate = status.GateStatus(
-        name="signature", verdict=names.GateVerdict.PASS, reason="Signed", message="So.", digest=digest, since=now
+        name="signature",
+        verdict=names.GateVerdict.PASS,
+        reason="Signed",
+        message="So.",
+        digest=digest,
+        since=now,
+        question="1f",
     )
     return status.Status(
         observed_generation=3,
@@ -129,7 +135,7 @@ def _whole_status() -> status.Status:
                 lineage=Verdict.REFUTED,
                 stale_since=now,
                 latest=status.Latest(digest=digest),
-                validated=status.Validated(digest=digest, base_digest=digest, at=now, gates=(gate,)),
+                validated=status.Validated(digest=digest, base_digest=digest, at=now, gates=(gate,), failing=gate),
                 build=status.BuildStatus(
                     run_id="cf12",
                     state=names.BuildState.QUEUED,

@@ -101,7 +101,8 @@ class Latest(Document):
 class GateStatus(Document):
     """What a gate said about a digest.
 
-    Of a gate that has to be asked, `digest` is what it was asked about and `since` when that began.
+    Of a gate that has to be asked, `digest` is what it was asked about, `since` when that began, and `question` a hash of the
+    image and of the gate's fields: an answer counts for no other question.
     """
 
     name: str
@@ -110,18 +111,21 @@ class GateStatus(Document):
     message: str = ""
     digest: StoredDigest | None = None
     since: Time | None = None
+    question: str = ""
 
 
 class Validated(Document):
     """The digest that passed every gate, and the base that it was validated for.
 
-    `gates` is the evidence: what the gates besides lineage said when it was validated.
+    `gates` is the evidence: what the gates besides lineage said when it was validated. `failing` is the one of them that
+    says otherwise by now.
     """
 
     digest: StoredDigest
     base_digest: StoredDigest
     at: Time
     gates: tuple[GateStatus, ...] = ()
+    failing: GateStatus | None = None
 
 
 class BuildStatus(Document):

@@ -5,14 +5,16 @@ Lineage is decided from what was seen, so its verdict needs no call; all other g
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Final
 
-from basetracker.api.gates import Accept, GateKind
+from basetracker.api.gates import Accept, GateKind, NamedGate
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import GateStatus
 from basetracker.core.observed import Problem, ProblemKind
 from basetracker.oci.lineage import Lineage, Verdict
-from basetracker.oci.refs import Digest
+from basetracker.oci.refs import Digest, ImageRef
 
 LINEAGE = str(GateKind.LINEAGE)
 NOT_ASKED: Final = "NotAsked"
@@ -54,6 +56,16 @@ def passes(gates: tuple[GateStatus, ...]) -> bool:
 def fails(gates: tuple[GateStatus, ...]) -> bool:
     """Whether a gate has failed."""
     return any(gate.verdict is GateVerdict.FAIL for gate in gates)
+
+
+def question_of(named: NamedGate, image: ImageRef) -> str:
+    """What names a question besides the digest: a hash of the image and of the gate's fields."""
+    return hashlib.sha256(f"{image} {named.gate.model_dump_json()}".encode()).hexdigest()[:16]
+
+
+def questions_of(gates: Iterable[NamedGate], image: ImageRef) -> dict[str, str]:
+    """The question of each gate, by its name."""
+    return {named.name: question_of(named, image) for named in gates}
 
 
 def not_asked(name: str, digest: Digest, why: str) -> GateStatus:

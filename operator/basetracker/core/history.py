@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent, Reason, WorkloadState
-from basetracker.api.status import DownstreamStatus, HistoryEntry, Status, WorkloadStatus
+from basetracker.api.status import DownstreamStatus, GateStatus, HistoryEntry, Status, WorkloadStatus
 from basetracker.core.actions import Deliver, Outcome
 
 WARNINGS = frozenset(
@@ -92,14 +92,14 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     was = before.reason if before else None
     if after.reason is Reason.LINEAGE_NOT_PROVEN and was is not after.reason:
         yield _entry(after, HistoryEvent.REJECTED, now, "", _digest_of_build(after), after.message)
-    if after.reason is Reason.GATE_FAILED and was is not after.reason and not _failing_since(after):
+    if after.reason is Reason.GATE_FAILED and was is not after.reason and _failing(after) is None:
         failed = next((str(gate.digest) for gate in after.gates if gate.verdict is GateVerdict.FAIL), "")
         yield _entry(after, HistoryEvent.REJECTED, now, "", failed, after.message)
-    for name, message in _failing_since(after).items():
-        if before is None or name not in _failing_since(before):
-            digest = str(after.validated.digest) if after.validated else ""
-            told = f"{_short(digest)} was validated and fails gate {name} by now: {message}"
-            yield _entry(after, HistoryEvent.FAILS_SINCE, now, "", digest, told)
+    failing = _failing(after)
+    if failing is not None and ((known := _failing(before)) is None or known.name != failing.name):
+        digest = str(failing.digest)
+        told = f"{_short(digest)} was validated and fails gate {failing.name} by now: {failing.message}"
+        yield _entry(after, HistoryEvent.FAILS_SINCE, now, "", digest, told)
     if after.reason is Reason.OVERRIDDEN and was is not after.reason:
         yield _entry(after, HistoryEvent.OVERRIDDEN, now, "", str(new.digest) if new else "", after.message)
     if before is not None and before.latest and after.latest and old == new and new is not None:
@@ -112,16 +112,9 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     yield from _workload_entries(before, after, now)
 
 
-def _failing_since(item: DownstreamStatus) -> dict[str, str]:
-    """The gates that the validated digest has passed and fails by now, with what they say."""
-    if item.validated is None:
-        return {}
-    passed = {gate.name for gate in item.validated.gates}
-    return {
-        gate.name: gate.message
-        for gate in item.gates
-        if gate.verdict is GateVerdict.FAIL and gate.digest == item.validated.digest and gate.name in passed
-    }
+def _failing(item: DownstreamStatus | None) -> GateStatus | None:
+    """The gate that the validated digest has passed and fails by now."""
+    return item.validated.failing if item is not None and item.validated is not None else None
 
 
 def _build_entries(before: DownstreamStatus | None, after: DownstreamStatus, now: datetime) -> Iterable[HistoryEntry]:

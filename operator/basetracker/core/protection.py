@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from basetracker.api.names import ProtectionState, WorkloadState
-from basetracker.api.status import Protected
+from basetracker.api.status import Protected, Status
 from basetracker.api.tracker import Key, Mode, Spec, Tracker
 from basetracker.core.actions import Outcome, Protect
 from basetracker.core.observed import Problem
@@ -29,14 +29,15 @@ def digests_to_look_at(situation: Situation, spec: Spec) -> tuple[Digest, ...]:
     return tuple(digest for digest in sorted(_wanted(situation, spec)) if digest not in known)
 
 
-def is_protected_by(tracker: Tracker, image: ImageRef) -> bool:
-    """Whether the tracker has locked this digest of this repository, or is about to."""
-    if tracker.spec is None:
-        return False
+def is_protected_elsewhere(trackers: Iterable[Tracker], key: Key, downstream: str, image: ImageRef) -> bool:
+    """Whether we have locked this digest of this repository for another image or tracker as well, or are about to."""
     return any(
         entry.digest == image.digest and entry.state in _OURS
+        for tracker in trackers
+        if tracker.spec is not None
         for item in tracker.spec.downstream
-        if item.image.repository == image.repository and (row := tracker.status.of(item.name)) is not None
+        if item.image.repository == image.repository and (tracker.key, item.name) != (key, downstream)
+        if (row := tracker.status.of(item.name)) is not None
         for entry in row.protected
     )
 
@@ -75,9 +76,14 @@ def protected_after(situation: Situation, outcomes: Iterable[Outcome], spec: Spe
     return tuple([*kept, *new][:KEPT])
 
 
-def is_half_done(protected: Iterable[Protected]) -> bool:
-    """Whether a digest has been written down to be locked, which the next turn does."""
-    return any(entry.state is ProtectionState.REQUESTED and not entry.message for entry in protected)
+def is_half_done(before: Status, after: Status) -> bool:
+    """Whether a digest has just been written down to be locked, which the next turn does."""
+    return any(
+        entry.state is ProtectionState.REQUESTED
+        for item in after.downstream
+        for entry in item.protected
+        if (row := before.of(item.name)) is None or entry.digest not in {one.digest for one in row.protected}
+    )
 
 
 def _entry(digest: Digest, found: bool | Problem) -> Protected:

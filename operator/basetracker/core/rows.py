@@ -96,7 +96,10 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
         return _settled(scene, workload, container, runs)
     if runs == scene.validated.digest:
         return _rolling(scene, workload, container, scene.validated.digest)
-    if runs is not None and is_accepted(scene.seen.lineages.get(runs), scene.spec.accept):
+    is_enough = runs is not None and is_accepted(scene.seen.lineages.get(runs), scene.spec.accept)
+    # Where more than lineage is asked, what contains the base isn't enough: our own delivery makes way for the validated one.
+    makes_way = scene.spec.asked_gates and is_delivered(workload, container, scene.observed.tracker.key.name)
+    if is_enough and not makes_way:
         return _settled(scene, workload, container, runs)
     before = scene.row_before(workload, container)
     is_overridden = was_delivered(workload, container, before, scene.validated)

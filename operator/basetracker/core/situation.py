@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from basetracker.api.names import BuildState, GateVerdict, State
+from basetracker.api.names import BuildState, State
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
 from basetracker.api.tracker import Spec
 from basetracker.core.builds import followed
 from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
-from basetracker.core.validation import digests_to_ask, is_respecified, validation_of
+from basetracker.core.validation import ToAsk, digests_to_ask, is_respecified, validation_of
 from basetracker.oci.lineage import Lineage, Verdict
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -49,9 +49,7 @@ class Situation:
     @property
     def fails_since(self) -> GateStatus | None:
         """The gate that the validated digest fails by now, although it has passed before."""
-        if not self.is_fresh:
-            return None
-        return next((gate for gate in self.gates if gate.verdict is GateVerdict.FAIL), None)
+        return self.validated.failing if self.validated is not None else None
 
     @property
     def build_for_base(self) -> BuildStatus | None:
@@ -81,8 +79,8 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
     )
 
 
-def asked_about(seen: ImageSeen, observed: Observed, spec: Spec) -> tuple[Digest, ...]:
-    """The digests that the gates besides lineage may have to be asked about, best first."""
+def asked_about(seen: ImageSeen, observed: Observed, spec: Spec) -> ToAsk:
+    """The digests that the gates besides lineage may have to be asked about."""
     before = observed.tracker.status.of(seen.spec.name)
     base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
     return digests_to_ask(seen, before, base, _build(seen, before, base, observed, spec), observed, spec)

@@ -1,19 +1,20 @@
 """Validation: which digest counts for the current base, and what the gates say of it. Pure.
 
 Owns the order in which digests are considered, and how the answers of gates that have to be asked are laid beside that of
-lineage. Evidence is bound to a digest: what was said of another one counts for nothing. Used by `situation.py`; the engine
+lineage. Evidence is bound to a digest and to the question: what was said of another digest, or when another thing was asked,
+counts for nothing. Used by `situation.py`; the engine
 asks `digests_to_ask` what to ask the gates about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from basetracker.api.names import BuildState, HistoryEvent
+from basetracker.api.names import BuildState, GateVerdict, HistoryEvent
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
 from basetracker.api.tracker import Spec, Tracker
-from basetracker.core.gating import LINEAGE, fails, is_down, lineage_gate, not_asked, passes
+from basetracker.core.gating import LINEAGE, fails, is_down, lineage_gate, not_asked, passes, questions_of
 from basetracker.core.observed import ImageSeen, Observed
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -44,30 +45,45 @@ def validation_of(
     observed: Observed,
     spec: Spec,
 ) -> Validation:
-    """What is validated for `base`; one that was, for this base and by all of these gates, stays so."""
-    kept = before.validated if before else None
+    """What is validated for `base`; one that was, for this base and by all of these gates, stays so.
+
+    When it fails a gate by now, another digest that passes all of them takes its place.
+    """
+    questions = questions_of(spec.asked_gates, seen.spec.image)
+    kept = _judged_again(before.validated if before else None, seen, questions)
+    told = before.gates if before else ()
     if base is None or base.digest is None:
-        return Validation(candidate=None, gates=before.gates if before else (), validated=kept)
+        return Validation(candidate=None, gates=told, validated=kept)
     fresh = kept if kept is not None and kept.base_digest == base.digest else None
     others = _others(seen, build, base.digest, observed)
     choices = list(dict.fromkeys([fresh.digest, *others] if fresh is not None else others))
     answers = {digest: _answers(seen, before, digest, base.digest, observed, spec) for digest in choices}
-    for digest, gates in answers.items():
-        validated = _validated(digest, gates, fresh, base.digest, observed, spec)
-        if validated is not None:
-            return Validation(candidate=digest, gates=gates, validated=validated, fresh=validated)
-    if fresh is not None and passes(answers[fresh.digest][:1]):
-        # It still contains the base, and not all of the gates have been asked about it: they are, and it is kept without
-        # its evidence, so that it isn't delivered before.
-        kept = fresh.model_copy(update={"gates": ()})
-        return Validation(candidate=fresh.digest, gates=answers[fresh.digest], validated=kept)
-    if others:
-        contains = (digest for digest in others if passes(answers[digest][:1]) and not fails(answers[digest]))
-        candidate = next(contains, others[0])
-        return Validation(candidate=candidate, gates=answers[candidate], validated=kept if fresh is None else None)
-    if fresh is not None:
-        return Validation(candidate=None, gates=(), validated=None)
-    return Validation(candidate=None, gates=before.gates if before else (), validated=kept)
+    contains = [digest for digest, gates in answers.items() if passes(gates[:1])]
+    held = fresh if fresh is not None and fresh.digest in contains and holds(fresh, questions) else None
+    if held is not None and held.failing is None:
+        return Validation(candidate=held.digest, gates=answers[held.digest], validated=held, fresh=held)
+    for digest in contains:
+        if passes(answers[digest]) and (held is None or digest != held.digest):
+            validated = _validated(digest, answers[digest], fresh, base.digest, observed)
+            return Validation(candidate=digest, gates=answers[digest], validated=validated, fresh=validated)
+    if held is not None:
+        return Validation(candidate=held.digest, gates=answers[held.digest], validated=held, fresh=held)
+    lost = fresh is not None and fresh.digest not in contains
+    hopeful = [digest for digest in contains if not fails(answers[digest])]
+    candidate = next(iter([*hopeful, *contains, *others]), None)
+    gates = answers[candidate] if candidate is not None else () if lost else told
+    return Validation(candidate=candidate, gates=gates, validated=None if lost else kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToAsk:
+    """What the gates besides lineage may have to be asked about.
+
+    `validated` is asked about again, whatever its base; `candidates` contain the current base, best first.
+    """
+
+    validated: Digest | None = None
+    candidates: tuple[Digest, ...] = ()
 
 
 def digests_to_ask(
@@ -77,32 +93,43 @@ def digests_to_ask(
     build: BuildStatus | None,
     observed: Observed,
     spec: Spec,
-) -> tuple[Digest, ...]:
-    """The digests that the gates besides lineage may have to be asked about, best first; all contain the base."""
+) -> ToAsk:
+    """The digests that the gates besides lineage may have to be asked about."""
     if base is None or base.digest is None or not spec.asked_gates:
-        return ()
+        return ToAsk()
     kept = before.validated if before else None
+    held = kept is not None and holds(kept, questions_of(spec.asked_gates, seen.spec.image))
     fresh = [kept.digest] if kept is not None and kept.base_digest == base.digest else []
     choices = dict.fromkeys([*fresh, *_others(seen, build, base.digest, observed)])
-    return tuple(
-        digest for digest in choices if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
+    return ToAsk(
+        validated=kept.digest if kept is not None and held else None,
+        candidates=tuple(
+            digest
+            for digest in choices
+            if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
+        ),
     )
 
 
-def holds(kept: Validated | None, digest: Digest, base: Digest | None, tracker: Tracker, spec: Spec) -> bool:
-    """Whether the digest has passed, for this base, every gate that the tracker names: the evidence says so."""
-    if kept is None or kept.digest != digest or kept.base_digest != base or is_respecified(tracker):
-        return False
-    passed = {gate.name for gate in kept.gates if gate.digest == digest and passes((gate,))}
-    return passed >= {gate.name for gate in spec.asked_gates}
+def holds(kept: Validated, questions: Mapping[str, str]) -> bool:
+    """Whether the digest has passed every gate that the tracker names, asked just as it is asked now."""
+    passed = {(gate.name, gate.question) for gate in kept.gates if gate.digest == kept.digest and passes((gate,))}
+    return passed >= set(questions.items())
 
 
-def known_answers(before: DownstreamStatus | None, digest: Digest) -> dict[str, GateStatus]:
-    """What gates that were asked have said of the digest, by their names: the latest, else the evidence."""
+def known_answers(
+    before: DownstreamStatus | None, digest: Digest, questions: Mapping[str, str]
+) -> dict[str, GateStatus]:
+    """What the gates have said of the digest when they were asked just this, by their names; the latest counts."""
     if before is None:
         return {}
-    evidence = before.validated.gates if before.validated is not None else ()
-    return {gate.name: gate for gate in (*evidence, *before.gates) if gate.digest == digest}
+    kept = before.validated
+    evidence = (*kept.gates, *((kept.failing,) if kept.failing is not None else ())) if kept is not None else ()
+    return {
+        gate.name: gate
+        for gate in (*evidence, *before.gates)
+        if gate.digest == digest and gate.question == questions.get(gate.name)
+    }
 
 
 def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Digest | None:
@@ -113,26 +140,26 @@ def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Dige
     return None
 
 
+def _judged_again(kept: Validated | None, seen: ImageSeen, questions: Mapping[str, str]) -> Validated | None:
+    """The record of what is validated, with the gate that it has passed and fails by now."""
+    if kept is None:
+        return None
+    passed = {gate.name for gate in kept.gates if gate.question == questions.get(gate.name)}
+    said = {gate.name: gate for gate in seen.verdicts.get(kept.digest, ()) if gate.name in passed}
+    failing = next((gate for gate in said.values() if gate.verdict is GateVerdict.FAIL), None)
+    if failing is None and kept.failing is not None and kept.failing.name in passed:
+        latest = said.get(kept.failing.name)
+        failing = kept.failing if latest is None or latest.verdict is GateVerdict.PENDING else None
+    return kept if failing == kept.failing else kept.model_copy(update={"failing": failing})
+
+
 def _validated(
-    digest: Digest,
-    gates: Sequence[GateStatus],
-    fresh: Validated | None,
-    base: Digest,
-    observed: Observed,
-    spec: Spec,
-) -> Validated | None:
-    """The record of the digest's validation; None when it isn't validated."""
-    lineage, *asked = gates
-    if not passes((lineage,)):
-        return None
-    stays = fresh if fresh is not None and fresh.digest == digest else None
-    if stays is not None and holds(stays, digest, base, observed.tracker, spec):
-        return stays
-    if not passes(tuple(gates)):
-        return None
-    if stays is not None:
-        return stays.model_copy(update={"gates": tuple(asked)})
-    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(asked))
+    digest: Digest, gates: Sequence[GateStatus], fresh: Validated | None, base: Digest, observed: Observed
+) -> Validated:
+    """The record of a digest that has passed all gates; when it was validated already that stays as it was."""
+    if fresh is not None and fresh.digest == digest:
+        return fresh.model_copy(update={"gates": tuple(gates[1:]), "failing": None})
+    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(gates[1:]))
 
 
 def _others(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:
@@ -163,9 +190,9 @@ def _answers(
     lineage = _lineage_answer(seen, before, digest, base, observed, spec)
     if not spec.asked_gates:
         return (lineage,)
+    questions = questions_of(spec.asked_gates, seen.spec.image)
     found = {gate.name: gate for gate in seen.verdicts.get(digest, ()) if gate.digest == digest}
-    if not found and not is_respecified(observed.tracker):
-        found = known_answers(before, digest)
+    found = found or known_answers(before, digest, questions)
     why = "lineage comes first" if not passes((lineage,)) else "it has not been asked yet"
     asked = (found.get(gate.name) or not_asked(gate.name, digest, why) for gate in spec.asked_gates)
     return (lineage, *asked)

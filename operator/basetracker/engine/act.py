@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from basetracker.core.actions import Action, CancelRun, Deliver, Outcome, Protect
 from basetracker.core.builds import BUSY_WAIT, REFUSED_WAIT
-from basetracker.core.protection import is_protected_by
+from basetracker.core.protection import is_protected_elsewhere
 from basetracker.engine.world import World
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, UnavailableError, UnknownOutcomeError
 from basetracker.telemetry import LOGGER
@@ -53,9 +53,9 @@ class Actor:
     async def _protect(self, action: Protect) -> Outcome:
         self._must_lead()
         locks = self._world.locks
-        others = (one for one in self._world.trackers.everywhere() if one.key != action.tracker)
-        if not action.locks and any(is_protected_by(one, action.image) for one in others):
-            return Outcome(action=action)  # the last tracker that protects it takes the lock back
+        trackers = self._world.trackers.everywhere()
+        if not action.locks and is_protected_elsewhere(trackers, action.tracker, action.downstream, action.image):
+            return Outcome(action=action)  # the last one that protects it takes the lock back
         try:
             await (locks.lock(action.image) if action.locks else locks.unlock(action.image))
         except BasetrackerError as error:

@@ -13,12 +13,12 @@ from basetracker.api.gates import NamedGate
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import DownstreamStatus, GateStatus
 from basetracker.api.tracker import Mode, Spec
-from basetracker.core.gating import ASKED, fails, not_asked
+from basetracker.core.gating import ASKED, fails, not_asked, questions_of
 from basetracker.core.observed import ImageSeen, Observed
 from basetracker.core.rescan import Slot, slot_of
 from basetracker.core.situation import asked_about
 from basetracker.core.sources import running_beside
-from basetracker.core.validation import is_respecified, known_answers
+from basetracker.core.validation import ToAsk, known_answers
 from basetracker.engine.desk import Desk
 from basetracker.oci.refs import Digest
 from basetracker.ports import Question
@@ -27,14 +27,16 @@ from basetracker.ports import Question
 def with_verdicts(desk: Desk, seen: ImageSeen, observed: Observed, spec: Spec) -> ImageSeen:
     """The image with what the gates besides lineage say of its digests by now."""
     digests = asked_about(seen, observed, spec)
-    if not digests:
+    if digests == ToAsk():
         return seen
     tracker = observed.tracker
     slot = slot_of(f"{tracker.key}/{seen.spec.name}", spec.rescan.interval, observed.now)
     asker = _Asker(desk, seen, observed, spec, slot)
     verdicts: dict[Digest, tuple[GateStatus, ...]] = {}
-    for digest in digests:
-        verdicts[digest] = asker.verdicts(digest)
+    if digests.validated is not None:
+        verdicts[digests.validated] = asker.verdicts(digests.validated)
+    for digest in digests.candidates:
+        verdicts[digest] = verdicts.get(digest) or asker.verdicts(digest)
         if not fails(verdicts[digest]):
             break
     return replace(seen, verdicts=verdicts, gates_due=min([*asker.dues, slot.end]))
@@ -56,20 +58,20 @@ class _Asker:
 
     def verdicts(self, digest: Digest) -> tuple[GateStatus, ...]:
         """Every gate's answer about the digest; after a failure no further gate is asked."""
-        # What was said under another spec may have been the answer to another question.
-        known = {} if is_respecified(self._observed.tracker) else known_answers(self._before, digest)
+        questions = questions_of(self._spec.asked_gates, self._seen.spec.image)
+        known = known_answers(self._before, digest, questions)
         answers: list[GateStatus] = []
         first = ""
         for named in self._spec.asked_gates:
             if first:
                 answers.append(not_asked(named.name, digest, f"gate {first} comes first"))
                 continue
-            answer = self._verdict(named, digest, known.get(named.name))
+            answer = self._verdict(named, questions[named.name], digest, known.get(named.name))
             answers.append(answer)
             first = named.name if answer.verdict is GateVerdict.FAIL or answer.reason == ASKED else ""
         return tuple(answers)
 
-    def _verdict(self, named: NamedGate, digest: Digest, known: GateStatus | None) -> GateStatus:
+    def _verdict(self, named: NamedGate, fingerprint: str, digest: Digest, known: GateStatus | None) -> GateStatus:
         if self._spec.rollout.mode is Mode.PLAN and named.kind.acts:
             return not_asked(named.name, digest, "it would change the cluster (mode Plan)")
         item = self._seen.spec
@@ -80,6 +82,7 @@ class _Asker:
             downstream=item.name,
             name=named.name,
             gate=named.gate,
+            fingerprint=fingerprint,
             image=item.image.pinned(digest),
             pull_secret=item.pull_secret_ref.name if item.pull_secret_ref is not None else None,
             running=tuple(item.image.repository.at(one) for one in running),

@@ -28,8 +28,8 @@ FIRST_WAIT: Final = timedelta(seconds=10)
 LONGEST_WAIT: Final = timedelta(minutes=10)
 LIMIT_SECONDS: Final = 2 * 3600.0
 """Longer than any gate's own limit; one that hangs all the same is given up."""
-KEPT: Final = 20_000
-"""How many answers are remembered; the ones not asked for longest go first."""
+KEPT_FOR: Final = timedelta(hours=25)
+"""How long an answer is remembered that nobody asks for any more."""
 LONGEST_MESSAGE: Final = 1000
 
 
@@ -45,6 +45,8 @@ class Asked:
 class _File:
     """All about one question: the answer so far, and the task that brings the next one."""
 
+    since: datetime
+    wanted: datetime
     answer: GateStatus | None = None
     at: datetime
     edition: str = ""
@@ -82,21 +84,19 @@ class Desk:
         `known` is an earlier answer to the same question. A clear one counts until the gate says otherwise, so that a new
         process doesn't ask all over again.
         """
-        kept = known if known is not None and known.verdict is not GateVerdict.PENDING else None
-        if known is not None and known.since is not None:
-            question = replace(question, since=known.since)
+        now = self._clock.now()
         key = _key(question)
         file = self._files.get(key)
+        begun = known.since if known is not None and known.since is not None else file.since if file else None
+        question = replace(question, since=begun or question.since)
         if file is None:
-            rests = not self._may() or (
-                kept is not None and since <= self._began and not self._has_moved_on(question.gate.kind)
-            )
-            if rests:
+            has_passed = known is not None and known.verdict is GateVerdict.PASS
+            if not self._may() or (has_passed and since <= self._began and not self._has_moved_on(question.gate.kind)):
                 return Asked(status=known or _pending(question, NOT_ASKED, "it has not been asked yet"))
-            file = self._files[key] = _File(at=self._clock.now(), answer=known)
-            if len(self._files) > KEPT:
-                self._drop()
+            file = self._files[key] = _File(since=question.since, wanted=now, at=now, answer=known)
+        file.wanted = now
         self._files.move_to_end(key)
+        self._forget(now - KEPT_FOR)
         if file.task is None and self._may() and self._is_due(file, question.gate.kind, since):
             gate = self._gates.get(question.gate.kind)
             file.edition = gate.edition() if gate is not None else ""
@@ -125,12 +125,13 @@ class Desk:
         has_moved_on = gate is not None and file.edition not in {"", gate.edition()}
         return file.tries == 0 or file.at < since or has_moved_on
 
-    def _drop(self) -> None:
-        """Forget the question that wasn't asked for longest, but none that is being answered."""
-        for key, file in self._files.items():
-            if file.task is None:
-                del self._files[key]
+    def _forget(self, before: datetime) -> None:
+        """Forget what nobody has asked for since `before`."""
+        while self._files:
+            key, file = next(iter(self._files.items()))
+            if file.wanted >= before or file.task is not None:
                 return
+            del self._files[key]
 
     async def _find_out(self, question: Question, file: _File) -> None:
         try:
@@ -187,9 +188,8 @@ class Desk:
 
 def _key(question: Question) -> Hashable:
     """What makes two questions the same one: all but when it was first asked."""
-    gate = question.gate.model_dump_json()
     place = (question.tracker, question.uid, question.downstream, question.name, question.pull_secret)
-    return (place, gate, question.image, question.running, question.workloads)
+    return (place, question.fingerprint, question.image, question.running, question.workloads)
 
 
 def _unclear(question: Question, reason: str, message: str) -> Answer:
@@ -211,4 +211,5 @@ def _status(question: Question, answer: Answer) -> GateStatus:
         message=text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…",
         digest=question.image.digest,
         since=question.since,
+        question=question.fingerprint,
     )

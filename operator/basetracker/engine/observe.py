@@ -27,7 +27,7 @@ from basetracker.core.observed import (
     TargetSeen,
 )
 from basetracker.core.planner import LONG
-from basetracker.core.protection import digests_to_look_at, is_protected_by
+from basetracker.core.protection import digests_to_look_at, is_protected_elsewhere
 from basetracker.core.relations import circle_of, parent_of
 from basetracker.core.rules import needs_builder
 from basetracker.core.situation import situation_of
@@ -224,12 +224,11 @@ async def _locked(world: World, seen: ImageSeen, observed: Observed, spec: Spec)
     found: dict[Digest, bool | Problem] = {}
     for digest in digests_to_look_at(situation_of(seen, observed, spec), spec):
         image = seen.spec.image.pinned(digest)
-        others = (one for one in world.trackers.everywhere() if one.key != observed.tracker.key)
+        key, name = observed.tracker.key, seen.spec.name
         try:
-            # A lock that another tracker has set is ours as well.
-            found[digest] = not any(is_protected_by(one, image) for one in others) and await world.locks.is_locked(
-                image
-            )
+            # A lock that was set for another image or tracker is ours as well.
+            is_ours = is_protected_elsewhere(world.trackers.everywhere(), key, name, image)
+            found[digest] = not is_ours and await world.locks.is_locked(image)
         except BasetrackerError as error:
             found[digest] = problem_of(error)
     return found

@@ -9,7 +9,7 @@ from functools import partial
 from basetracker.api.names import API_VERSION, KIND, HistoryEvent
 from basetracker.api.status import HistoryEntry, Status
 from basetracker.api.tracker import Key, Tracker
-from basetracker.core.actions import Outcome, StartBuild
+from basetracker.core.actions import Outcome, Protect, StartBuild
 from basetracker.core.history import ON_WORKLOAD, WARNINGS, sentence, workload_name
 from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision, decide
@@ -69,7 +69,7 @@ class Reconciler:
             await self._tell(tracker, decision, folded.happened)
             self._poke_children(observed.tracker, folded.status)
         self._measure(tracker, folded.status, decision)
-        if any(is_half_done(item.protected) for item in folded.status.downstream):
+        if is_half_done(observed.tracker.status, folded.status):
             return world.clock.now() + SOON
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 
@@ -139,7 +139,11 @@ class Reconciler:
 
     def _retry(self, outcomes: Iterable[Outcome]) -> datetime | None:
         """When to look again after an effect that didn't come about, or may not have."""
-        waits = [SOON if item.temporary else RETRY for item in outcomes if item.error]
+        waits = [
+            SOON if item.temporary else RETRY
+            for item in outcomes
+            if item.error and not isinstance(item.action, Protect)  # a lock can wait for the next look
+        ]
         return self._world.clock.now() + min(waits) if waits else None
 
     def _measure(self, tracker: Tracker, status: Status, decision: Decision) -> None:
