@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import yaml
 from basetracker.emulators.images import Index, index
 from basetracker.emulators.samples import BOTH, PACKAGES, debian, python
 
-from ..adapters.gates.trivy.vulnerability_database import Hole, artifact
+from ..adapters.gates.trivy.vulnerability_database import MADE, Hole, artifact
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster
 from .harness.installation import installed
@@ -44,7 +45,7 @@ LATE = Hole(id="CVE-2026-88", package="libc6", fixed="2.36-9+deb12u99", severity
 def database(azure: EmulatedAzure) -> str:
     """Where the database is served."""
     reference = f"{azure.registry.host}/own/trivy-db:2"
-    azure.push(reference, artifact(KNOWN, "2026-11-22T06:00:00Z"))
+    azure.push(reference, artifact(KNOWN))
     return reference
 
 
@@ -147,7 +148,7 @@ def test_a_rebuilt_image_with_a_hole_is_held_back_and_a_mended_one_is_delivered(
     def gate() -> dict[str, Any]:
         return next((dict(one) for one in image().get("gates", ()) if one["name"] == "trivy"), {})
 
-    azure.push(database, artifact([*KNOWN, HOLE], "2026-11-22T07:00:00Z"))
+    azure.push(database, artifact([*KNOWN, HOLE], MADE + timedelta(minutes=1)))
     tracker = team.tracker()
     tracker["spec"]["gates"] = [{"trivy": {"timeout": "1m"}}]
     real_cluster.admin.apply(tracker)
@@ -166,7 +167,7 @@ def test_a_rebuilt_image_with_a_hole_is_held_back_and_a_mended_one_is_delivered(
     assert image()["validated"]["digest"] == after.partition("@")[2] != before.partition("@")[2]
     assert [one["name"] for one in image()["validated"]["gates"]] == ["trivy"]
 
-    azure.push(database, artifact([*KNOWN, HOLE, LATE], "2026-11-22T08:00:00Z"))
+    azure.push(database, artifact([*KNOWN, HOLE, LATE], MADE + timedelta(minutes=2)))
 
     def conditions() -> list[str]:
         found = team.get("basetracker", TRACKER)["status"]["conditions"]

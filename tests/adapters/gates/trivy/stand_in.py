@@ -14,6 +14,8 @@ from typing import Any
 
 from basetracker.oci.refs import ImageRef
 
+from .vulnerability_database import MADE
+
 _SCRIPT = """#!{python}
 import json, os, pathlib, signal, subprocess, sys, time
 here = pathlib.Path({folder!r})
@@ -33,7 +35,6 @@ if download:
 report = (here / "report.json").read_text()
 {body}
 """
-EDITION = "2026-11-22T06:00:00+00:00"
 
 
 class StandIn:
@@ -43,7 +44,7 @@ class StandIn:
         folder.mkdir()
         self.folder = folder
         self.path = str(folder / "trivy")
-        (folder / "edition").write_text(EDITION)
+        (folder / "edition").write_text(MADE.isoformat())
         (folder / "report.json").write_text("{}")
         Path(self.path).write_text(_SCRIPT.format(python=sys.executable, folder=str(folder), body=body))
         Path(self.path).chmod(0o755)

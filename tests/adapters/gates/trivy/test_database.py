@@ -20,10 +20,10 @@ from basetracker.errors import InvalidError, UnavailableError
 from .conftest import DATABASE, World, question
 from .scanned import HOLES, alpine
 from .stand_in import StandIn, report, until
-from .vulnerability_database import Hole, artifact, write
+from .vulnerability_database import MADE, Hole, artifact, write
 
 BAD = {"openssl": "3.5.0-r0"}
-LATER = "2026-11-23T06:00:00Z"
+LATER = MADE + timedelta(hours=1)
 
 
 async def test_one_download_serves_all_scans_and_each_image_is_read_once(world: World, real: str) -> None:
@@ -32,7 +32,7 @@ async def test_one_download_serves_all_scans_and_each_image_is_read_once(world: 
     images = [world.push(f"shop/a:{number}", alpine({"musl": f"1.{number}"})) for number in range(3)]
     answers = await asyncio.gather(*(judge.judge(question(image), None) for image in images * 2))
     assert {answer.verdict for answer in answers} == {GateVerdict.PASS}
-    assert judge.edition() == "2 of 2026-11-22T06:00:00+00:00"
+    assert judge.edition() == f"2 of {MADE.isoformat()}"
     assert len(world.asked("GET contoso.azurecr.io /v2/own/trivy-db/manifests/2")) == 1
     layers = len(world.asked("/v2/shop/a/blobs/"))
     await judge.judge(question(images[0], severity=["LOW"]), None)
@@ -68,6 +68,22 @@ async def test_what_cant_be_downloaded_anew_serves_on_but_not_for_ever(world: Wo
         await judge.judge(question(other), None)
     with pytest.raises(UnavailableError, match="older than 7 days"):
         await judge.judge(question(image), None)
+
+
+async def test_a_copy_that_stands_still_is_no_database_until_it_moves_again(world: World, real: str) -> None:
+    old = datetime.now(UTC) - timedelta(days=8)
+    world.cloud.push(DATABASE, artifact(HOLES, old))
+    image = world.push("shop/a:1", alpine())
+    for _ in range(2):  # the second process finds it on the disk, downloaded just now
+        judge = world.judge(real)
+        with pytest.raises(UnavailableError, match="older than 7 days"):
+            await judge.judge(question(image), None)
+    await until(lambda: world.time.slept == [600.0, 600.0])
+    world.cloud.push(DATABASE, artifact(HOLES))
+    world.time.tick.set()
+    await until(lambda: judge.edition() == f"2 of {MADE.isoformat()}")
+    assert (await judge.judge(question(image), None)).verdict is GateVerdict.PASS
+    await until(lambda: world.time.slept == [600.0, 600.0, 6 * 3600.0, 6 * 3600.0])
 
 
 async def test_no_database_is_no_answer(world: World, real: str) -> None:
@@ -141,7 +157,7 @@ async def test_a_server_can_have_the_database(world: World, real: str, server: s
     clean, bad = world.push("shop/a:1", alpine()), world.push("shop/a:2", alpine(BAD))
     assert (await judge.judge(question(clean), None)).verdict is GateVerdict.PASS
     assert (await judge.judge(question(bad), None)).verdict is GateVerdict.FAIL
-    assert judge.edition() == "2 of 2026-11-22T06:00:00Z"
+    assert judge.edition() == f"2 of {MADE.isoformat()}"
     assert world.asked("own/trivy-db") == []
     refused = world.judge(real, server=server, environ={"TRIVY_TOKEN": "another"})
     with pytest.raises(UnavailableError, match="TRIVY_TOKEN"):
@@ -163,6 +179,16 @@ async def test_a_server_takes_no_image_for_another_that_claims_its_layers(world:
     assert (await judge.judge(question(claims), None)).verdict is GateVerdict.PASS, "the lie is told and remembered"
     answer = await judge.judge(question(world.push("shop/a:1", victim)), None)
     assert (answer.verdict, "CVE-2026-1" in answer.message) == (GateVerdict.FAIL, True)
+
+
+async def test_a_servers_database_that_stands_still_is_none(world: World, real: str, server: str) -> None:
+    image = world.push("shop/a:1", alpine())
+    judge = world.judge(real, server=server, environ={"TRIVY_TOKEN": "server-token"})
+    world.time.today = datetime.now(UTC) + timedelta(days=6)
+    assert (await judge.judge(question(image), None)).verdict is GateVerdict.PASS
+    world.time.today = datetime.now(UTC) + timedelta(days=8)
+    with pytest.raises(UnavailableError, match="server's vulnerability database is older than 7 days"):
+        await judge.judge(question(image), None)
 
 
 async def test_a_server_that_isnt_there_is_no_answer(world: World, real: str) -> None:

@@ -27,7 +27,7 @@ from basetracker.telemetry import LOGGER
 DOWNLOAD_SECONDS: Final = 900.0
 RETRY: Final = timedelta(minutes=10)
 LONGEST_STALE: Final = timedelta(days=7)
-"""A database that couldn't be had anew for so long is none: what is clean by it may long not be."""
+"""A database that was made or downloaded so long ago is none: what is clean by it may long not be."""
 _LEFT_SECONDS: Final = 24 * 3600.0
 _METADATA_LIMIT: Final = 64 * 1024
 
@@ -41,7 +41,13 @@ class Snapshot:
 
     folder: Path
     edition: str
+    updated: datetime
+    """When its content was put together, as its makers say: a copy that isn't brought up to date stands still in it."""
     downloaded: datetime
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether it says nothing any more."""
+        return now - min(self.updated, self.downloaded) > LONGEST_STALE
 
 
 async def no_secrets() -> dict[str, str]:
@@ -75,6 +81,7 @@ class Database:
         self._previous: Path | None = None
         self._flights: Flights[Snapshot] = Flights()
         self._refreshing: asyncio.Task[None] | None = None
+        self._wait = interval
 
     @property
     def edition(self) -> str:
@@ -85,19 +92,19 @@ class Database:
         """The snapshot to scan with.
 
         Raises:
-            UnavailableError: it can't be downloaded, or not for so long that it says nothing any more.
+            UnavailableError: it can't be downloaded, or is so old that it says nothing any more.
             MissingError, InvalidError: there is no Trivy, or no place for it.
         """
         if self._current is None:
             await self._flights.join("first", self._first)
         assert self._current is not None  # noqa: S101  set by the flight
-        if self._clock.now() - self._current.downloaded > LONGEST_STALE:
-            raise UnavailableError(
-                f"Trivy's vulnerability database is older than {LONGEST_STALE.days} days and can't be downloaded anew; "
-                "the operator's log says why"
-            )
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(), name="Trivy's database")
+        if self._current.is_stale(self._clock.now()):
+            raise UnavailableError(
+                f"Trivy's vulnerability database is older than {LONGEST_STALE.days} days and there is no newer one; "
+                "the operator's log says why"
+            )
         return self._current
 
     async def close(self) -> None:
@@ -110,21 +117,20 @@ class Database:
     async def _first(self) -> Snapshot:
         """What an earlier process has left, if it is new enough, else a download."""
         left = await asyncio.to_thread(_newest, self._program.cache)
-        if left is not None and self._clock.now() - left.downloaded < self._interval:
+        now = self._clock.now()
+        if left is not None and now - left.downloaded < self._interval and not left.is_stale(now):
             self._current = left
             return left
         return await self._download()
 
     async def _refresh(self) -> None:
-        wait = self._interval
         while True:
-            await self._clock.sleep(wait.total_seconds())
+            await self._clock.sleep(self._wait.total_seconds())
             try:
                 await self._download()
-                wait = self._interval
             except BasetrackerError as error:
                 LOGGER.warning("Trivy's vulnerability database stays as it is: %s", error)
-                wait = RETRY
+                self._wait = RETRY
 
     async def _download(self) -> Snapshot:
         folder = await asyncio.to_thread(self._made)
@@ -143,6 +149,11 @@ class Database:
             raise
         old, self._previous = self._previous, self._current.folder if self._current is not None else None
         self._current = found
+        self._wait = self._interval
+        if found.is_stale(self._clock.now()):
+            place = self._repository or "Trivy's public registries"
+            LOGGER.warning("Trivy's vulnerability database from %s was last updated at %s", place, found.updated)
+            self._wait = min(RETRY, self._interval)
         if old is not None:
             await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
         return found
@@ -217,4 +228,4 @@ def _read(folder: Path) -> Snapshot | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     edition = f"{version} of {updated.isoformat()}"
-    return Snapshot(folder=folder, edition=edition, downloaded=downloaded)
+    return Snapshot(folder=folder, edition=edition, updated=updated, downloaded=downloaded)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
+from basetracker.adapters.gates.trivy.database import LONGEST_STALE
 from basetracker.adapters.http import Http
-from basetracker.errors import InvalidError
+from basetracker.errors import InvalidError, UnavailableError
 from basetracker.ports import Clock
 
 _LIMIT: Final = 64 * 1024
 _INTERVAL: Final = timedelta(minutes=10)
-_LONGEST_WORD: Final = 64
 
 
 class Server:
@@ -32,14 +32,24 @@ class Server:
         self._http = http
         self._clock = clock
         self._asking: asyncio.Task[None] | None = None
+        self._updated: datetime | None = None
         self.edition = ""
 
     async def ready(self) -> str:
-        """The edition, asked for now when it isn't known; empty when the server doesn't tell. Later asked in the background."""
+        """The edition, asked for now when it isn't known; empty when the server doesn't tell. Later asked in the background.
+
+        Raises:
+            UnavailableError: its database is so old that it says nothing any more.
+        """
         if not self.edition:
             await self._ask()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_again(), name="Trivy server's database")
+        if self._updated is not None and self._clock.now() - self._updated > LONGEST_STALE:
+            raise UnavailableError(
+                f"the Trivy server's vulnerability database is older than {LONGEST_STALE.days} days; "
+                "see that the server can download a newer one"
+            )
         return self.edition
 
     async def close(self) -> None:
@@ -62,12 +72,15 @@ class Server:
             async with self._http.session.get(self.url / "version", allow_redirects=False, proxy=proxy) as answer:
                 body = await answer.content.read(_LIMIT)
                 if answer.status == 200:
-                    self.edition = edition_of(json.loads(body)["VulnerabilityDB"])
+                    self.edition, self._updated = edition_of(json.loads(body)["VulnerabilityDB"])
 
 
-def edition_of(database: Any) -> str:
-    """What names a server's database. Raises KeyError, TypeError or ValueError when it isn't told."""
-    return f"{int(database['Version'])} of {str(database['UpdatedAt'])[:_LONGEST_WORD]}"
+def edition_of(database: Any) -> tuple[str, datetime]:
+    """What names a server's database, and when that was made. Raises KeyError, TypeError or ValueError when it isn't told."""
+    updated = datetime.fromisoformat(database["UpdatedAt"])
+    if updated.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return f"{int(database['Version'])} of {updated.isoformat()}", updated
 
 
 def _parsed(address: str) -> URL:
