@@ -151,15 +151,110 @@ def test_the_name_is_one_for_a_question() -> None:
 
 
 def test_what_the_server_adds_is_no_strangeness() -> None:
-    gate = gate_of({"containers": [SCAN | {"env": [{"name": "EMPTY", "value": ""}], "command": []}]})
+    env = [{"name": "EMPTY", "value": ""}, {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+    mounts = [{"name": "tmp", "mountPath": "/tmp", "readOnly": False}]
+    probe = {"startupProbe": {"httpGet": {"port": 80}}}
+    gate = gate_of(
+        {
+            "containers": [SCAN | {"env": env, "command": [], "volumeMounts": mounts} | probe],
+            "volumes": [
+                {"name": "tmp"},
+                {"name": "work", "emptyDir": {"sizeLimit": "1024Mi"}},
+                {"name": "login", "secret": {"secretName": "hub"}},
+                {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+            ],
+        }
+    )
     stored = job(gate)
-    (scan,) = stored["spec"]["template"]["spec"]["containers"]
-    scan |= {"imagePullPolicy": "Always", "image": "mirror.example.com/scan:1", "resources": {}}
-    scan["env"][-1] = {"name": "EMPTY"}
+    pod = stored["spec"]["template"]["spec"]
+    pod |= {"dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {}}
+    (scan,) = pod["containers"]
+    scan |= {"imagePullPolicy": "Always", "resources": {}, "terminationMessagePath": "/dev/termination-log"}
+    scan["env"][4] = {"name": "EMPTY"}
+    scan["env"][5]["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+    scan["startupProbe"]["httpGet"] |= {"path": "/", "scheme": "HTTP"}
+    scan["startupProbe"] |= {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
     del scan["command"]
+    del scan["volumeMounts"][0]["readOnly"]
+    tmp, work, login, token = pod["volumes"]
+    tmp["emptyDir"] = {}
+    work["emptyDir"]["sizeLimit"] = "1Gi"
+    login["secret"]["defaultMode"] = 420
+    token["projected"]["defaultMode"] = 420
+    token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] = 3600
+    stored["spec"] |= {"selector": {"matchLabels": {"a": "b"}}, "completions": 1, "parallelism": 1, "suspend": False}
     assert strangeness(stored, job(gate)) == ""
-    scan["env"][3] = {"name": "IMAGE_DIGEST", "value": "sha256:0"}
-    assert strangeness(stored, job(gate)) == "it runs something else than the gate's template"
+
+
+MOUNT: Json = {"name": "rules", "mountPath": "/rules"}
+RULES: Json = {"name": "rules", "configMap": {"name": "rules"}}
+FULL: Json = {
+    "initContainers": [{"name": "fetch", "image": "skopeo:1"}],
+    "containers": [
+        SCAN | {"args": ["{{image}}"], "envFrom": [{"secretRef": {"name": "login"}}], "volumeMounts": [MOUNT]}
+    ],
+    "volumes": [RULES],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"image": "true:1"}, "image"),
+        ({"args": ["--version"]}, "args"),
+        ({"command": ["true"]}, "command"),
+        ({"workingDir": "/rules"}, "workingDir"),
+        ({"env": []}, "env"),
+        ({"envFrom": [{"secretRef": {"name": "theirs"}}]}, "envFrom"),
+        ({"envFrom": [{"secretRef": {"name": "login"}}, {"configMapRef": {"name": "theirs"}}]}, "envFrom"),
+        ({"volumeMounts": [MOUNT | {"mountPath": "/bin"}]}, "volumeMounts"),
+        ({"volumeMounts": [MOUNT | {"subPath": "theirs"}]}, "volumeMounts"),
+        ({"volumeMounts": [MOUNT, {"name": "rules", "mountPath": "/bin"}]}, "volumeMounts"),
+        ({"volumeMounts": None}, "volumeMounts"),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, "lifecycle"),
+        ({"livenessProbe": {"exec": {"command": ["sh"]}}}, "livenessProbe"),
+    ],
+)
+def test_a_container_that_does_something_else_is_strange(change: Json, what: str) -> None:
+    stored = job(gate_of(FULL))
+    stored["spec"]["template"]["spec"]["containers"][0] |= change
+    why = strangeness(stored, job(gate_of(FULL)))
+    assert why == f"it differs from the gate's template in the {what} of the container scan"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"volumes": [{"name": "rules", "configMap": {"name": "theirs"}}]}, "volumes"),
+        ({"volumes": [{"name": "rules", "configMap": {"name": "rules", "items": [{"key": "a"}]}}]}, "volumes"),
+        ({"volumes": [{"name": "rules", "emptyDir": {}}]}, "volumes"),
+        ({"volumes": [RULES, {"name": "more", "emptyDir": {}}]}, "volumes"),
+        ({"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["contoso.azurecr.io"]}]}, "hostAliases"),
+        ({"initContainers": None}, "the list of initContainers"),
+        ({"containers": [SCAN, SCAN | {"name": "more"}]}, "the list of containers"),
+        ({"containers": "scan"}, "the list of containers"),
+        (
+            {"initContainers": [{"name": "fetch", "image": "skopeo:2"}]},
+            "the image of the container fetch, the env of the container fetch",
+        ),
+    ],
+)
+def test_a_pod_of_something_else_is_strange(change: Json, what: str) -> None:
+    stored = job(gate_of(FULL))
+    stored["spec"]["template"]["spec"] |= change
+    assert strangeness(stored, job(gate_of(FULL))) == f"it differs from the gate's template in {what}"
+
+
+@pytest.mark.parametrize("change", [{"manualSelector": True}, {"managedBy": "example.com/me"}])
+def test_a_job_whose_pods_may_be_of_others_is_strange(change: Json) -> None:
+    stored = job(gate_of())
+    stored["spec"] |= change
+    assert strangeness(stored, job(gate_of())) == f"it differs from the gate's template in {next(iter(change))}"
+
+
+@pytest.mark.parametrize("spec", [None, [], {"template": "none"}, {"template": {"spec": 7}}])
+def test_a_job_that_cannot_be_read_is_strange(spec: object) -> None:
+    assert strangeness(job(gate_of()) | {"spec": spec}, job(gate_of())).endswith("in the list of containers")
 
 
 def test_gates_with_templates_can_be_keys() -> None:

@@ -227,8 +227,25 @@ async def test_a_job_that_runs_something_else_is_no_verdict(asked: Asked) -> Non
     }
     await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
     await asked.world.create("jobs", fake)
-    with pytest.raises(InvalidError, match="it runs something else than the gate's template"):
+    with pytest.raises(InvalidError, match=r"in the image of .* scan, the args of .* scan.*; delete it"):
         await asked.judge(question)
+
+
+async def test_a_job_of_another_image_is_no_verdict(asked: Asked) -> None:
+    """The same in all but the image, which always succeeds."""
+    question = asked.question()
+    await asked.judge(question)
+    (job,) = asked.jobs()
+    fake = {key: job[key] for key in ("apiVersion", "kind")}
+    fake["metadata"] = {key: job["metadata"][key] for key in ("name", "labels", "annotations", "ownerReferences")}
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    fake["spec"] = {"template": {"spec": {"containers": [container | {"image": "true:1"}], "restartPolicy": "Never"}}}
+    await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
+    await asked.world.create("jobs", fake)
+    with pytest.raises(InvalidError, match="it differs from the gate's template in the image of the container scan;"):
+        await asked.judge(question)
+    await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
+    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
 
 
 async def test_a_job_that_vanishes_is_made_anew_and_not_for_ever(asked: Asked) -> None:

@@ -74,7 +74,10 @@ class JobGates:
         wanted = job_of(question, gate)
         job = await self._found(wanted) or await self._created(wanted)
         if why := strangeness(job, wanted):
-            raise InvalidError(f"there is a Job {_name(job)}, but {why}; delete it, so that the gate can make its own")
+            raise InvalidError(
+                f"there is a Job {_name(job)}, but {why}; delete it, so that the gate can make its own; if admission in the "
+                "cluster changes it again, let the template say what admission makes of it"
+            )
         return await self._answer(digest, job, ending(job, await self._pods(job)))
 
     # -- the Job

@@ -10,8 +10,9 @@ import copy
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from basetracker.adapters.gates.job.difference import differences
 from basetracker.adapters.kube import Json
 from basetracker.api.gate_job import JobGate
 from basetracker.api.names import API_VERSION, FIELD_MANAGER, GROUP, KIND
@@ -100,31 +101,9 @@ def strangeness(job: Json, wanted: Json) -> str:
         return "it is about another digest"
     if annotations.get(SPEC_HASH) != ours["annotations"][SPEC_HASH]:
         return "it was made for another gate"
-    if not _runs_the_same(job, wanted):
-        return "it runs something else than the gate's template"
+    if found := differences(job.get("spec"), wanted["spec"]):
+        return f"it differs from the gate's template in {', '.join(found)}"
     return ""
-
-
-def _runs_the_same(job: Json, wanted: Json) -> bool:
-    """Whether every container of ours is there with its commands and environment.
-
-    Images and resources may differ: admission in the cluster may point them elsewhere.
-    """
-    stored: Any = job.get("spec")
-    for step in ("template", "spec"):
-        stored = stored.get(step) if isinstance(stored, dict) else None
-    pod = wanted["spec"]["template"]["spec"]
-    for field in _CONTAINERS:
-        listed = (stored.get(field) if isinstance(stored, dict) else None) or []
-        found = {one.get("name"): one for one in listed if isinstance(one, dict)}
-        for container in pod.get(field) or ():
-            theirs = found.get(container.get("name"))
-            if theirs is None or any((container.get(text) or []) != (theirs.get(text) or []) for text in _TEXTS):
-                return False
-            values = {one.get("name"): one.get("value", "") for one in theirs.get("env") or () if isinstance(one, dict)}
-            if any(values.get(one["name"]) != one["value"] for one in container["env"] if "value" in one):
-                return False
-    return True
 
 
 def _spec(spec: Json, gate: JobGate) -> Json:
