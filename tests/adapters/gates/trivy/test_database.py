@@ -201,3 +201,38 @@ async def test_a_server_that_isnt_there_is_no_answer(world: World, real: str) ->
 def test_an_address_that_is_none_is_refused(world: World, address: str) -> None:
     with pytest.raises(InvalidError, match="BASETRACKER_TRIVY_SERVER"):
         world.judge("trivy", server=address)
+
+
+NEAR = (
+    "localhost",
+    "127.0.0.1",
+    "127.9.9.9",
+    "[::1]",
+    "trivy",
+    "trivy.scan.svc",
+    "trivy.scan.svc.cluster.local",
+    "TRIVY",
+)
+FAR = (
+    *("trivy.example.com", "trivy.scan", "10.0.0.7", "[fd00::7]", "[::]", "0.0.0.0", "134744072", "0x08080808", "8.8"),
+    *(
+        "svc.example.com",
+        "trivy.svc.example.com",
+        "trivysvc.com",
+        "localhost.example.com",
+        "svc.cluster.local.com",
+        "com.",
+    ),
+)
+
+
+@pytest.mark.parametrize("host", NEAR)
+def test_a_near_server_may_do_without_tls(world: World, host: str) -> None:
+    assert world.trivy("trivy", server=f"http://{host}:4954").edition == ""
+
+
+@pytest.mark.parametrize("host", FAR)
+def test_what_the_token_goes_to_from_afar_needs_tls(world: World, host: str) -> None:
+    with pytest.raises(InvalidError, match="without TLS only on this machine and as a Service of this cluster"):
+        world.trivy("trivy", server=f"http://{host}:4954")
+    world.trivy("trivy", server=f"https://{host}:4954")

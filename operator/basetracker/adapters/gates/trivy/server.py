@@ -6,7 +6,9 @@ Owns the one request that asks it; the scans themselves are Trivy's own client's
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+import re
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +22,9 @@ from basetracker.errors import InvalidError, UnavailableError
 from basetracker.ports import Clock
 
 _LIMIT: Final = 64 * 1024
+_LABEL: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_SERVICE: Final = re.compile(rf"[a-z]([a-z0-9-]*[a-z0-9])?|({_LABEL}[.])+svc([.]cluster[.]local)?")
+"""A name without dots begins with a letter: some resolvers read one of digits as an address."""
 _INTERVAL: Final = timedelta(minutes=10)
 
 
@@ -27,7 +32,7 @@ class Server:
     """Where the server is, and the edition of its database as it was last heard."""
 
     def __init__(self, address: str, http: Http, clock: Clock) -> None:
-        """`address` is an http or https URL. Raises InvalidError for another."""
+        """`address` is an https URL, or an http one of a near host. Raises InvalidError for another."""
         self.url = _parsed(address)
         self._http = http
         self._clock = clock
@@ -89,5 +94,22 @@ def _parsed(address: str) -> URL:
     except ValueError:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host or url.user is not None:
-        raise InvalidError("BASETRACKER_TRIVY_SERVER is not an http or https address like http://trivy.trivy:4954")
+        raise InvalidError(
+            "BASETRACKER_TRIVY_SERVER is not an http or https address like https://trivy.example.com:4954"
+        )
+    if url.scheme == "http" and not _is_near(url.host):
+        raise InvalidError(
+            "BASETRACKER_TRIVY_SERVER is spoken to without TLS only on this machine and as a Service of this cluster, like "
+            "http://trivy.trivy.svc:4954; write https:// for another"
+        )
     return url
+
+
+def _is_near(host: str) -> bool:
+    """Whether the name is this machine's or a Service's, as it stands in the address; nothing is looked up."""
+    if host == "localhost" or _SERVICE.fullmatch(host):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
