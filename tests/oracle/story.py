@@ -30,8 +30,9 @@ from .troubles import Troubles
 from .verdict import Verdict
 
 STORY_SECONDS = (600.0, 1500.0)
-PATIENCE = 3600.0
-"""Virtual seconds within which the shop is in order once the troubles are over: five attempts with their waits and time-outs."""
+PATIENCE = 7200.0
+"""Virtual seconds within which the shop is in order once the troubles are over: five attempts with their waits and time-outs, one of
+which may be a whole `build.timeout` of a run that never leaves the queue."""
 STILL_SECONDS = 150.0
 CALM_SECONDS = 240.0
 STEP = 5.0
