@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,55 @@ async def test_what_proves_nothing_holds(asked: Asked, annotations: Object, reas
 async def test_a_scanner_that_cannot_be_run_is_for_a_person(asked: Asked) -> None:
     with pytest.raises(InvalidError, match="can't be started"):
         await asked.verdict(asked.question(**{EXIT_CODE_ANNOTATION: "127"}))
+
+
+async def test_what_the_api_server_fills_in_is_no_difference(asked: Asked) -> None:
+    """It knows defaults for all of these, and writes quantities in its own way."""
+    question = asked.question(**{EXIT_CODE_ANNOTATION: "never"})
+    template = gate(asked.cluster, asked.image)
+    pod = template["job"]["template"]["spec"]["template"]["spec"]
+    names = [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]
+    token: Object = {"path": "token"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}
+    pod["volumes"] = [
+        {"name": "unsaid"},
+        {"name": "work", "emptyDir": {"sizeLimit": "1024Mi"}},
+        {"name": "nothing", "emptyDir": {}},
+        {"name": "login", "secret": {"secretName": "hub", "items": [{"key": "a", "path": "a"}]}},
+        {"name": "rules", "configMap": {"name": "rules"}},
+        {"name": "about", "downwardAPI": {"items": names}},
+        {
+            "name": "token",
+            "projected": {"sources": [{"serviceAccountToken": token}, {"downwardAPI": {"items": names}}]},
+        },
+        {"name": "host", "hostPath": {"path": "/tmp"}},
+        {"name": "claim", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}},
+        {"name": "image", "image": {"reference": asked.image}},
+    ]
+    pod["containers"][0] |= {
+        "command": [],
+        "env": [
+            {"name": "EMPTY", "value": ""},
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+        ],
+        "envFrom": [
+            {"secretRef": {"name": "hub", "optional": True}},
+            {"prefix": "A_", "configMapRef": {"name": "rules"}},
+        ],
+        "volumeMounts": [
+            {"name": "work", "mountPath": "/work", "readOnly": False},
+            {"name": "rules", "mountPath": "/r"},
+        ],
+        "lifecycle": {"preStop": {"httpGet": {"port": 80}}},
+        "startupProbe": {"httpGet": {"port": 80}},
+        "livenessProbe": {"exec": {"command": ["true"]}},
+        "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}},
+    }
+    question = replace(question, gate=Gate.model_validate(template))
+    for _ in range(2):
+        assert (await asked.gates.judge(question, None)).reason == "JobRuns"
 
 
 async def test_without_the_role_nothing_is_created(real_cluster: RealCluster, namespace: str, scanner: str) -> None:
