@@ -21,7 +21,7 @@ class OnUnknown(StrEnum):
 
 
 class DefenderGate(Document):
-    """Defender's findings about the digest; without any, `on_unknown` decides after `wait_at_least`."""
+    """Defender's findings about the digest: nothing passes before `wait_at_least`; without any, `on_unknown` decides then."""
 
     severity: Annotated[tuple[Severity, ...], Field(min_length=1, max_length=5)] = (Severity.CRITICAL, Severity.HIGH)
     wait_at_least: Wait = parse_duration("6h")
