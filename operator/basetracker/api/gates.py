@@ -44,7 +44,7 @@ class GateKind(StrEnum):
     @property
     def acts(self) -> bool:
         """Whether asking changes something in the cluster, which mode Plan must not."""
-        return self.value == "job"
+        return self is GateKind.JOB
 
 
 class Accept(StrEnum):
