@@ -126,6 +126,22 @@ def test_a_result_that_fails_a_gate_is_rejected_and_not_built_again() -> None:
     assert after.happened[0].to == str(NEW)
 
 
+@pytest.mark.parametrize(
+    "failing", [None, said(FAIL, digest=OLD)], ids=["nothing validated", "what runs fails as well"]
+)
+def test_each_digest_that_fails_is_told_of_once(failing: GateStatus | None) -> None:
+    kept = evidence(OLD, B1).model_copy(update={"failing": failing}) if failing is not None else None
+    answers = {NEW: (said(FAIL),), OTHER: (said(FAIL, digest=OTHER),)}
+    one = scene(tag=NEW, answers=answers, validated=kept)
+    first = folded(one).status
+    for tag, told in ((NEW, []), (OTHER, [str(OTHER)])):
+        observed = replace(one, tag=tag).observed(first)
+        after = fold(observed, decide(observed), ())
+        assert after.status.downstream[0].reason is first.downstream[0].reason is Reason.GATE_FAILED
+        rejected = [entry.to for entry in after.happened if entry.event is HistoryEvent.REJECTED]
+        assert rejected == told
+
+
 def test_what_lacks_the_base_isn_t_asked_about() -> None:
     one = scene(tag=OLD, record=record(BuildState.SUCCEEDED, digest=OLD))
     seen = one.observed().images[0]

@@ -90,11 +90,9 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
             after, HistoryEvent.VALIDATED, now, str(old.digest) if old else "", str(new.digest), str(new.base_digest)
         )
     was = before.reason if before else None
-    if after.reason is Reason.LINEAGE_NOT_PROVEN and was is not after.reason:
-        yield _entry(after, HistoryEvent.REJECTED, now, "", _digest_of_build(after), after.message)
-    if after.reason is Reason.GATE_FAILED and was is not after.reason and _failing(after) is None:
-        failed = next((str(gate.digest) for gate in after.gates if gate.verdict is GateVerdict.FAIL), "")
-        yield _entry(after, HistoryEvent.REJECTED, now, "", failed, after.message)
+    rejected = _rejected(after)
+    if rejected and rejected != _rejected(before):
+        yield _entry(after, HistoryEvent.REJECTED, now, "", rejected, after.message)
     failing = _failing(after)
     if failing is not None and ((known := _failing(before)) is None or known.name != failing.name):
         digest = str(failing.digest)
@@ -110,6 +108,19 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
                 after, HistoryEvent.TAG_MOVED, now, str(before.latest.digest), str(after.latest.digest), reason
             )
     yield from _workload_entries(before, after, now)
+
+
+def _rejected(item: DownstreamStatus | None) -> str:
+    """The digest that is not delivered for what a gate says of it; empty when it had passed that gate before."""
+    if item is None:
+        return ""
+    if item.reason is Reason.LINEAGE_NOT_PROVEN:
+        return _digest_of_build(item)
+    if item.reason is not Reason.GATE_FAILED:
+        return ""
+    known = _failing(item)
+    failed = (gate.digest for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest is not None)
+    return next((str(digest) for digest in failed if known is None or digest != known.digest), "")
 
 
 def _failing(item: DownstreamStatus | None) -> GateStatus | None:
