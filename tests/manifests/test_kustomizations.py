@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from basetracker.adapters.lease import Terms
+from basetracker.handlers.lifecycle import ENDING_SECONDS
 from basetracker.settings import Settings
 
 from .kustomizations import ROOT, Json, built, names, only
@@ -227,3 +229,9 @@ def test_every_setting_is_one_that_the_operator_has(directory: str, monkeypatch:
     assert (settings.listen, settings.log_format) == (":8080", "json")
     assert str(settings.allow_list) == "/etc/basetracker/tasks/tasks.yaml"
     assert {line.replace("basetracker]", f"{settings.lease_name}]") for line in LEASE} == LEASE
+
+
+@EACH
+def test_a_pod_has_time_for_the_work_to_end_and_for_what_is_closed_after_it(directory: str) -> None:
+    grace = only(built(directory), "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert ENDING_SECONDS < Terms().grace < grace

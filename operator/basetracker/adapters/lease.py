@@ -30,15 +30,23 @@ class LeadLostError(UnavailableError):
     """This process led and doesn't any more: it has to end, so that nothing half done goes on."""
 
 
+class StillWorkingError(UnavailableError):
+    """Work that was ended and goes on all the same; the Lease isn't handed over, so that nobody works beside it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """Seconds: `lease` is how long others wait, `renew` how long the leader believes, `retry` between its renewals,
-    `look` between two looks of those that wait."""
+    `look` between two looks of those that wait, `grace` how long cancelled work may take to end.
+
+    `grace` leaves a third of the Pod's `terminationGracePeriodSeconds` (30) to what is closed after it.
+    """
 
     lease: float = 15.0
     renew: float = 10.0
     retry: float = 2.0
     look: float = 0.7
+    grace: float = 20.0
 
 
 class Lease:
@@ -68,6 +76,8 @@ class Lease:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, then do `work` while it is held; cancelled, end the work first and hand the Lease over.
 
+        Work that doesn't end, or raises `StillWorkingError`, isn't waited for for ever: the Lease then runs out.
+
         Raises:
             LeadLostError: the Lease couldn't be renewed or was taken; the work has been cancelled.
             Exception: what `work` raised.
@@ -87,19 +97,19 @@ class Lease:
             # A cancellation may come at the very moment at which the Lease is lost, or after it: no work is left behind.
             is_lost = renewing.done()
             try:
-                # Under the Lease while it is held: nobody else begins before.
-                await (self._stopped(working) if is_lost else _ended(working))
+                # Under the Lease while it is held, else no longer than others wait for it: nobody else begins before.
+                await self._stopped(working, self._terms.lease - self._terms.renew if is_lost else self._terms.grace)
             finally:
                 await _ended(renewing)
-                await asyncio.shield(self._release())
+                await (asyncio.shield(self._release()) if _is_over(working) else self._let_run_out())
         if is_lost:
             renewing.result()
         working.result()
 
-    async def _stopped(self, working: asyncio.Future[None]) -> None:
-        """Cancel the work, and wait for its end no longer than others wait for the Lease."""
+    async def _stopped(self, working: asyncio.Future[None], seconds: float) -> None:
+        """Cancel the work, and wait so long for its end."""
         working.cancel()
-        grace = asyncio.ensure_future(self._clock.sleep(self._terms.lease - self._terms.renew))
+        grace = asyncio.ensure_future(self._clock.sleep(seconds))
         try:
             await _one_is_done(working, grace)
         finally:
@@ -207,6 +217,11 @@ class Lease:
         except BasetrackerError as error:
             _log.warning("the Lease can't be handed over and runs out: %s", error)
 
+    async def _let_run_out(self) -> None:
+        """Lead no more, without a word to the others: what was begun here may still have its effect."""
+        self._held_until, self._may_hold = float("-inf"), False
+        _log.error("what was begun doesn't end; the Lease isn't handed over and runs out")
+
     async def _give_up(self) -> None:
         while True:
             found = await self._kube.get(self._path)
@@ -235,6 +250,13 @@ class Lease:
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _is_over(working: asyncio.Future[None]) -> bool:
+    """Whether nothing of the work goes on."""
+    if not working.done():
+        return False
+    return working.cancelled() or not isinstance(working.exception(), StillWorkingError)
 
 
 async def _one_is_done(*tasks: asyncio.Future[Any]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import kopf
 
 from basetracker.adapters.kube_login import Login
+from basetracker.adapters.lease import StillWorkingError
 from basetracker.errors import BasetrackerError, UnavailableError
 from basetracker.handlers.health import Health, served
 from basetracker.handlers.trackers import operator_settings, registry_of
@@ -19,6 +20,8 @@ from basetracker.telemetry import LOGGER
 from basetracker.wiring import Operator, wired_operator
 
 LIST_RETRY_SECONDS = 5.0
+ENDING_SECONDS = 15.0
+"""How long work may take to end: less than the Lease waits for it, which waits for less than the Pod has."""
 
 
 async def run_operator(
@@ -74,9 +77,34 @@ async def _work(operator: Operator, settings: Settings, stop: asyncio.Event, wat
     finally:
         parts.metrics.leader.set(0)
         # Cancelled, kopf ends at once; asked by a flag or a signal, it first waits for whatever was begun since its start.
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks, ENDING_SECONDS)
+
+
+async def end_all(tasks: Iterable[asyncio.Task[object]], seconds: float) -> None:
+    """Cancel the tasks and wait for their end, whatever they end with; a cancellation meanwhile is raised after that.
+
+    Raises:
+        StillWorkingError: one has not ended in so many seconds.
+    """
+    pending, cancelled = set(tasks), None
+    for task in pending:
+        task.cancel()
+    clock = asyncio.get_running_loop()
+    until = clock.time() + seconds
+    while pending and (left := until - clock.time()) > 0:
+        try:
+            done, pending = await asyncio.wait(pending, timeout=left)
+        except asyncio.CancelledError as error:
+            done, cancelled = set(), error
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio doesn't complain
+    if pending:
+        raise StillWorkingError(
+            f"it was told to end and goes on: {', '.join(sorted(one.get_name() for one in pending))}"
+        )
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _watch(operator: Operator, settings: Settings, watching: Callable[[], None]) -> None:

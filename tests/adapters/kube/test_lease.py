@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from basetracker.adapters.kube import Kube
 from basetracker.adapters.kube_login import Login
-from basetracker.adapters.lease import LeadLostError, Lease
+from basetracker.adapters.lease import LeadLostError, Lease, StillWorkingError, Terms
 
 API = "coordination.k8s.io/v1"
 NAME = "basetracker"
@@ -325,3 +326,44 @@ async def test_no_work_is_left_behind_when_cancelled_at_the_moment_of_the_loss(
     await asyncio.wait({task})
     assert task.cancelled()
     assert done == ["begun", "ended"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["told to end", "lost"])
+async def test_work_that_doesn_t_end_is_not_waited_for_for_ever_and_nothing_is_handed_over(
+    world: Any, fast_clock: Any, eventually: Eventually, is_lost: bool
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    lease = Lease(world.kube, namespace=world.namespace, name=NAME, pod="pod", clock=fast_clock, terms=Terms(grace=4))
+    task = asyncio.create_task(lease.run(work))
+    await asyncio.wait_for(begun.wait(), 10)
+    if is_lost:
+        await world.merge(API, "leases", NAME, {"spec": {"holderIdentity": "thief"}})
+    else:
+        task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.done()
+    assert not lease.is_held()
+    holder = (await world.get(API, "leases", NAME))["spec"]["holderIdentity"]
+    assert holder == ("thief" if is_lost else lease.identity), "whoever comes next waits until it has run out"
+    if is_lost:
+        with pytest.raises(LeadLostError):
+            task.result()
+    may_end.set()
+
+
+async def test_work_that_says_that_it_goes_on_isn_t_followed_by_another_s(world: Any, clock: Any) -> None:
+    async def go_on() -> None:
+        raise StillWorkingError("a turn goes on")
+
+    lease = Lease(world.kube, namespace=world.namespace, name=NAME, pod="pod", clock=clock)
+    with pytest.raises(StillWorkingError):
+        await lease.run(go_on)
+    assert not lease.is_held()
+    assert (await world.get(API, "leases", NAME))["spec"]["holderIdentity"] == lease.identity
