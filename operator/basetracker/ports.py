@@ -198,6 +198,10 @@ class Question:
     """What the chosen containers run now, with digests, without this one; empty when that isn't known."""
     workloads: tuple[tuple[str, str], ...] = ()
     """Kind and name of the workloads that the digest is for."""
+    base: ImageRef | None = None
+    """The current base with its digest, where it is asked as well whether a rebuild on it would mend a failure."""
+    base_pull_secret: str | None = None
+    """The Secret that the tracker names for the base's registry."""
     since: datetime
     """When the gate was first asked about this digest."""
 
@@ -215,6 +219,8 @@ class Answer:
     again: timedelta | None = None
     """When it is to be asked again: None leaves a Pending to the desk, which waits longer each time, and a clear answer to
     its rescan."""
+    mendable: bool | None = None
+    """Of a Fail: whether a rebuild on `question.base` may mend it; None where that wasn't asked or can't be told now."""
 
 
 class JudgesImages(Protocol):

@@ -124,7 +124,7 @@ async def wired(
         GateKind.SIGNATURE: SignatureGate(registry, ClusterData(kube, clock=clock), clock),
         GateKind.REPORTS: ReportsJudge(kube),
         GateKind.DEFENDER: Defender(findings, registry, clock),
-        GateKind.TRIVY: TrivyJudge(trivy, clock),
+        GateKind.TRIVY: TrivyJudge(trivy, credentials, clock),
         GateKind.JOB: JobGates(kube, clock=clock, may=lead.is_held),
     }
     desk = Desk(gates, credentials, clock, metrics, poke=poke, may=lead.is_held)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from basetracker.api.gates import Accept
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent, Reason, State, WorkloadState
 from basetracker.api.status import BaseStatus, BuildStatus, DownstreamStatus, HistoryEntry, Status, Validated
-from basetracker.core.actions import build_key
+from basetracker.core.actions import StartBuild, build_key
 from basetracker.core.builds import (
     LONGEST_WAIT,
     MAX_ATTEMPTS,
@@ -67,6 +67,9 @@ from .test_properties import scenes
 
 PINNED = BASE.pinned(B2)
 KEY = build_key(TASK, IMAGE, B2, 1)
+ACTION = StartBuild(
+    downstream="checkout", task=TASK, image=IMAGE, base=PINNED, tag=OLD, attempt=2, arguments=(), values=()
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,7 +153,7 @@ class TestBuilds:
 
     def test_which_run_makes_another_needless(self) -> None:
         def needless(*runs: Any, by_tag: bool = True) -> object:
-            return existing_run(runs, task=TASK, image=IMAGE, base=PINNED, attempt=2, by_tag=by_tag)
+            return existing_run(runs, replace(ACTION, by_tag=by_tag))
 
         ours = run(BuildState.SUCCEEDED, token=run_token(KEY))
         assert needless(ours) == ours

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +9,11 @@ import pytest
 
 from basetracker.api.gates import GateKind
 from basetracker.api.names import ConditionType, GateVerdict, Reason, State
-from basetracker.api.status import DownstreamStatus, GateStatus
-from basetracker.api.tracker import Key
 from basetracker.errors import DeniedError, InvalidError, MissingError, UnavailableError
 from basetracker.oci.refs import Digest
-from basetracker.ports import Answer, Credential, Question
+from basetracker.ports import Answer, Question
 
+from .gates_in_memory import GateInMemory, Mind, a_shop, breaks, gate_of, item_of, says
 from .ports_in_memory import House
 from .shop import IMAGE, KEY, digest_name, move_base, open_shop
 
@@ -25,57 +22,6 @@ SIGNED: dict[str, Any] = {
 }
 DEFENDED: dict[str, Any] = {"defender": {"severity": ["CRITICAL"]}}
 PASS, FAIL, PENDING = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.PENDING
-
-
-def says(verdict: GateVerdict, message: str = "so it is", **fields: Any) -> Callable[[Question], Answer]:
-    """A gate's mind: the same verdict about whatever it is asked."""
-
-    def answer(question: Question) -> Answer:
-        assert question.image.digest is not None
-        return Answer(digest=question.image.digest, verdict=verdict, reason="Because", message=message, **fields)
-
-    return answer
-
-
-def breaks(error: Exception) -> Callable[[Question], Answer]:
-    def answer(question: Question) -> Answer:
-        raise error
-
-    return answer
-
-
-@dataclass
-class GateInMemory:
-    """A gate that answers by its mind; `asked` is all that it was asked about."""
-
-    mind: Callable[[Question], Answer]
-    asked: list[Question] = field(default_factory=list)
-    credentials: list[Credential | None] = field(default_factory=list)
-    known: str = ""
-
-    async def judge(self, question: Question, credential: Credential | None) -> Answer:
-        self.asked.append(question)
-        self.credentials.append(credential)
-        return self.mind(question)
-
-    def edition(self) -> str:
-        return self.known
-
-
-def a_shop(house: House, *gates: dict[str, Any], kinds: dict[GateKind, GateInMemory], **fields: Any) -> Key:
-    house.gates.update(kinds)
-    house.restart()
-    return open_shop(house, gates=gates, **fields)
-
-
-def item_of(house: House) -> DownstreamStatus:
-    item = house.trackers.stored[KEY].status.of("checkout")
-    assert item is not None
-    return item
-
-
-def gate_of(house: House, name: str = "signature") -> GateStatus:
-    return next(gate for gate in item_of(house).gates if gate.name == name)
 
 
 async def test_only_what_every_gate_has_passed_is_delivered() -> None:
@@ -117,9 +63,7 @@ async def test_only_what_every_gate_has_passed_is_delivered() -> None:
         ),
     ],
 )
-async def test_nothing_else_is_a_pass(
-    mind: Callable[[Question], Answer], state: State, reason: Reason, said: str
-) -> None:
+async def test_nothing_else_is_a_pass(mind: Mind, state: State, reason: Reason, said: str) -> None:
     house = House()
     a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: GateInMemory(says(PASS))})
     await house.run(5)

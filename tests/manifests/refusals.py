@@ -140,7 +140,7 @@ _SPEC: Json = {
         },
     ],
     "rollout": {"mode": "Plan", "maxConcurrent": 2, "progressDeadline": "90s"},
-    "rescan": {"interval": "12h"},
+    "rescan": {"interval": "12h", "rebuild": True},
     "protect": True,
     "suspend": True,
 }
@@ -380,6 +380,14 @@ ROLLOUTS = (
         "a gate names exactly one kind",
     ),
     _one("lineage twice", ("gates", 1), {"lineage": {}}, "spec.gates", "lineage is always asked first and once"),
+    _one(
+        "a rebuild that no gate can call for",
+        ("gates",),
+        [{"lineage": {}}, {"signature": {"cosign": {"publicKey": {"configMapRef": {"name": "keys", "key": "a.pub"}}}}}],
+        "spec.rescan",
+        "only the Trivy gate can tell what a rebuild mends",
+    ),
+    _one("a word for rebuild", ("rescan", "rebuild"), "yes", "spec.rescan.rebuild", ""),
     _one("an unknown acceptance", ("gates", 0, "lineage", "accept"), "Maybe", "spec.gates[0].lineage.accept", ""),
     _one("an unknown mode", ("rollout", "mode"), "Dry", "spec.rollout.mode", ""),
     _one("none at once", ("rollout", "maxConcurrent"), 0, "spec.rollout.maxConcurrent", ""),

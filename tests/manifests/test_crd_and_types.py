@@ -53,7 +53,7 @@ def test_the_spec_is_that_of_the_types() -> None:
         ours[path] = replace(field, bounds=bounds)
     # An object default is filled from the defaults below it.
     assert ours.pop("rollout").default == {"mode": "Apply", "maxConcurrent": 1, "progressDeadline": "10m"}
-    assert ours.pop("rescan").default == {"interval": "24h"}
+    assert ours.pop("rescan").default == {"interval": "24h", "rebuild": False}
     assert theirs.pop("rollout") == theirs.pop("rescan") == Field(type="object", required=False)
     assert theirs == ours
 
@@ -80,7 +80,7 @@ def test_defaults_filled_by_the_server_are_those_of_the_types() -> None:
     assert bare["spec"]["downstream"][0]["build"]["timeout"] == "1h"
     assert bare["spec"]["gates"] == [{"lineage": {"accept": "Proven"}}]
     assert bare["spec"]["rollout"] == {"mode": "Apply", "maxConcurrent": 1, "progressDeadline": "10m"}
-    assert bare["spec"]["rescan"] == {"interval": "24h"}
+    assert bare["spec"]["rescan"] == {"interval": "24h", "rebuild": False}
     assert bare["spec"]["protect"] is bare["spec"]["suspend"] is False
     assert Spec.model_validate(bare["spec"]) == unfilled
     assert unfilled.gates == (Gate.model_validate({"lineage": {}}),)
@@ -110,6 +110,7 @@ def _whole_status() -> status.Status:
         digest=digest,
         since=now,
         question="1f",
+        mendable=True,
     )
     return status.Status(
         observed_generation=3,
@@ -135,11 +136,14 @@ def _whole_status() -> status.Status:
                 lineage=Verdict.REFUTED,
                 stale_since=now,
                 latest=status.Latest(digest=digest),
-                validated=status.Validated(digest=digest, base_digest=digest, at=now, gates=(gate,), failing=gate),
+                validated=status.Validated(
+                    digest=digest, base_digest=digest, at=now, gates=(gate,), failing=gate, superseded=gate
+                ),
                 build=status.BuildStatus(
                     run_id="cf12",
                     state=names.BuildState.QUEUED,
                     base_digest=digest,
+                    replaces=digest,
                     attempt=1,
                     requested_at=now,
                     finished_at=now,

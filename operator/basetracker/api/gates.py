@@ -46,6 +46,11 @@ class GateKind(StrEnum):
         """Whether asking changes something in the cluster, which mode Plan must not."""
         return self is GateKind.JOB
 
+    @property
+    def weighs_base(self) -> bool:
+        """Whether it can tell if a rebuild on the current base may mend what it objects to."""
+        return self is GateKind.TRIVY
+
 
 class Accept(StrEnum):
     """The weakest lineage that counts as current."""
@@ -83,6 +88,7 @@ class Gate(Document):
 
 
 ONE_KIND: Final = f"a gate names exactly one kind; the kinds known here are {', '.join(GateKind)}"
+NO_MENDER: Final = "only the Trivy gate can tell what a rebuild mends; list one in spec.gates, or set rescan.rebuild to false"
 ONE_LINEAGE: Final = "lineage is always asked first and once; keep one entry of it, as the first, or none"
 
 

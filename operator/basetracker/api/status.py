@@ -102,7 +102,8 @@ class GateStatus(Document):
     """What a gate said about a digest.
 
     Of a gate that has to be asked, `digest` is what it was asked about, `since` when that began, and `question` a hash of the
-    image and of the gate's fields: an answer counts for no other question.
+    image and of the gate's fields: an answer counts for no other question. `mendable` is whether a rebuild on the same base
+    may turn a failure into a pass, where that was asked.
     """
 
     name: str
@@ -112,13 +113,15 @@ class GateStatus(Document):
     digest: StoredDigest | None = None
     since: Time | None = None
     question: str = ""
+    mendable: bool | None = None
 
 
 class Validated(Document):
     """The digest that passed every gate, and the base that it was validated for.
 
     `gates` is the evidence: what the gates besides lineage said when it was validated. `failing` is the one of them that
-    says otherwise by now.
+    says otherwise by now. `superseded` is such a gate of the digest that this one took the place of, while a workload still
+    runs that.
     """
 
     digest: StoredDigest
@@ -126,14 +129,19 @@ class Validated(Document):
     at: Time
     gates: tuple[GateStatus, ...] = ()
     failing: GateStatus | None = None
+    superseded: GateStatus | None = None
 
 
 class BuildStatus(Document):
-    """The build for one base: written as an intent before the call, then followed."""
+    """The build for one base: written as an intent before the call, then followed.
+
+    `replaces` is the validated digest that fails a gate by now and is rebuilt on the same base; absent where the base moved.
+    """
 
     run_id: Annotated[str | None, Field(alias="runID")] = None
     state: BuildState
     base_digest: StoredDigest
+    replaces: StoredDigest | None = None
     attempt: int
     requested_at: Time | None = None
     finished_at: Time | None = None

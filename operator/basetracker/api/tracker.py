@@ -41,7 +41,17 @@ from basetracker.api.fields import (
     WorkloadName,
     is_object_name,
 )
-from basetracker.api.gates import ONE_LINEAGE, Accept, Gate, GateKind, LineageGate, NamedGate, asked_gates, lineage_of
+from basetracker.api.gates import (
+    NO_MENDER,
+    ONE_LINEAGE,
+    Accept,
+    Gate,
+    GateKind,
+    LineageGate,
+    NamedGate,
+    asked_gates,
+    lineage_of,
+)
 from basetracker.api.names import API_VERSION, KIND, REQUESTED_AT, RESUME
 from basetracker.api.status import Status
 
@@ -181,6 +191,7 @@ class Rescan(Document):
     """When the gates are asked again about what runs."""
 
     interval: RescanInterval = parse_duration("24h")
+    rebuild: StrictBool = False
 
 
 class Spec(Document):
@@ -206,6 +217,14 @@ class Spec(Document):
     rescan: Rescan = Rescan()
     protect: StrictBool = False
     suspend: StrictBool = False
+
+    @field_validator("rescan")
+    @classmethod
+    def _something_tells_what_mends(cls, rescan: Rescan, info: ValidationInfo) -> Rescan:
+        gates = info.data.get("gates")
+        if rescan.rebuild and gates is not None and not any(gate.kind.weighs_base for gate in gates):
+            raise ValueError(NO_MENDER)
+        return rescan
 
     @property
     def accept(self) -> Accept:

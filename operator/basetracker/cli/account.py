@@ -256,14 +256,7 @@ def _workload(row: Row, seen: ImageSeen) -> Json:
 def _action(action: Action, seen: ImageSeen) -> Json:
     match action:
         case StartBuild():
-            run = existing_run(
-                seen.build.recent,
-                task=action.task,
-                image=action.image,
-                base=action.base,
-                attempt=action.attempt,
-                by_tag=action.by_tag,
-            )
+            run = existing_run(seen.build.recent, action)
             return {
                 "action": "StartBuild",
                 "key": action.key,
@@ -272,6 +265,7 @@ def _action(action: Action, seen: ImageSeen) -> Json:
                 "image": str(action.image),
                 "base": str(action.base),
                 "digest": _text(action.base.digest),
+                "replaces": _text(action.replaces),
                 "attempt": action.attempt,
                 "arguments": [{"name": name, "value": value} for name, value in action.arguments],
                 "values": [{"name": name, "value": value} for name, value in action.values],

@@ -28,12 +28,14 @@ class StartBuild:
     attempt: int
     by_tag: bool = True
     """Whether the base is what its tag points to; in a chain it is what the parent has validated, wherever the tag points."""
+    replaces: Digest | None = None
+    """The validated digest that fails a gate by now and that this run is to replace; None where the image lacks the base."""
     arguments: tuple[tuple[str, str], ...]
     values: tuple[tuple[str, str], ...]
 
     @property
     def key(self) -> str:
-        return build_key(self.task, self.image, self.base.digest, self.attempt)
+        return build_key(self.task, self.image, self.base.digest, self.attempt, self.replaces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,10 @@ class Outcome:
     """`run` was there already."""
 
 
-def build_key(task: TaskRef, image: ImageRef, base: Digest | None, attempt: int) -> str:
-    """The name of one build over the whole operator: whoever tracks the image, it is the same."""
-    return f"build:{task.registry.lower()}/{task.name.lower()}/{image}@{base}#{attempt}"
+def build_key(task: TaskRef, image: ImageRef, base: Digest | None, attempt: int, replaces: Digest | None = None) -> str:
+    """The name of one build over the whole operator: whoever tracks the image, it is the same.
+
+    An image is built once for a base, and once more for each digest of it that was validated and fails a gate by now.
+    """
+    cause = f"!{replaces}" if replaces is not None else ""
+    return f"build:{task.registry.lower()}/{task.name.lower()}/{image}@{base}{cause}#{attempt}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeGuard
 
 from basetracker.api.names import REQUESTED_AT, BuildState, Reason
 from basetracker.api.status import BuildStatus
-from basetracker.core.actions import build_key
-from basetracker.core.observed import BuildSeen, Run, TaskRef
+from basetracker.core.actions import StartBuild, build_key
+from basetracker.core.observed import BuildSeen, Run
 from basetracker.oci.refs import Digest, ImageRef
 
 MAX_ATTEMPTS: Final = 5
@@ -65,7 +66,7 @@ def own_run(record: BuildStatus, seen: BuildSeen, image: ImageRef, base: ImageRe
     """The run that a request without an answer has started: by its token, else by time where tokens aren't echoed."""
     if seen.task is None:
         return None
-    key = build_key(seen.task, image, base.pinned(record.base_digest).digest, record.attempt)
+    key = build_key(seen.task, image, base.pinned(record.base_digest).digest, record.attempt, record.replaces)
     earliest = record.requested_at - SKEW if record.requested_at else None
     since = [run for run in seen.recent if earliest is None or (run.created and run.created >= earliest)]
     by_token = next((run for run in since if run.token == run_token(key)), None)
@@ -75,21 +76,19 @@ def own_run(record: BuildStatus, seen: BuildSeen, image: ImageRef, base: ImageRe
     return silent[-1] if silent else None
 
 
-def existing_run(
-    runs: Sequence[Run], *, task: TaskRef, image: ImageRef, base: ImageRef, attempt: int, by_tag: bool
-) -> Run | None:
-    """A run that makes another one needless: ours for this very base, or one that ACR's base trigger started for it.
+def existing_run(runs: Sequence[Run], action: StartBuild) -> Run | None:
+    """A run that makes another one needless: ours for this very build, or one that ACR's base trigger started for the base.
 
     ACR's run builds on what the base's tag points to when it begins. Where the base isn't followed `by_tag` that may be
-    another digest for ever, so such a run is nobody's until its result has been judged.
+    another digest for ever, so such a run is nobody's until its result has been judged. Nor is it the one that is to replace
+    a digest which has the base.
     """
-    tokens = {
-        run_token(build_key(task, image, base.digest, number)) for number in range(1, max(attempt, MAX_ATTEMPTS) + 1)
-    }
+    numbers = range(1, max(action.attempt, MAX_ATTEMPTS) + 1)
+    tokens = {run_token(replace(action, attempt=number).key) for number in numbers}
     ours = [run for run in runs if run.token in tokens and not run.state.is_failure]
-    if ours or not by_tag:
+    if ours or not action.by_tag or action.replaces is not None:
         return ours[0] if ours else None
-    return next((run for run in runs if run.state.is_live and is_triggered_by(run, base)), None)
+    return next((run for run in runs if run.state.is_live and is_triggered_by(run, action.base)), None)
 
 
 def is_triggered_by(run: Run, base: ImageRef) -> bool:
@@ -120,6 +119,8 @@ def is_overdue(record: BuildStatus, timeout: timedelta, now: datetime) -> bool:
 def progress(record: BuildStatus) -> tuple[Reason, str]:
     """How a live record's run is coming along."""
     run = f"run {record.run_id} for base {record.base_digest.short}"
+    if record.replaces is not None:
+        run += f" instead of {record.replaces.short}"
     adopted = ", started by ACR's own trigger or somebody else and adopted" if record.adopted else ""
     match record.state:
         case BuildState.REQUESTED:
@@ -143,12 +144,20 @@ def setback(record: BuildStatus) -> str:
     )
 
 
-def refused(record: BuildStatus | None, base: Digest, message: str, now: datetime, wait: timedelta) -> BuildStatus:
+def is_record_of(record: BuildStatus | None, base: Digest | None, replaces: Digest | None) -> TypeGuard[BuildStatus]:
+    """Whether the record is that of the build for this base and with this cause."""
+    return record is not None and (record.base_digest, record.replaces) == (base, replaces)
+
+
+def refused(
+    record: BuildStatus | None, asked: BuildStatus, message: str, now: datetime, wait: timedelta
+) -> BuildStatus:
     """The record of a run that the builder wouldn't start now: no attempt is counted."""
     return BuildStatus(
         state=BuildState.FAILED,
-        base_digest=base,
-        attempt=record.attempt if record is not None and record.base_digest == base else 0,
+        base_digest=asked.base_digest,
+        replaces=asked.replaces,
+        attempt=record.attempt if is_record_of(record, asked.base_digest, asked.replaces) else 0,
         finished_at=now,
         next_attempt_at=now + wait,
         message=message,
@@ -163,15 +172,22 @@ def failed(record: BuildStatus, message: str, state: BuildState, finished: datet
     )
 
 
-def record_of(run: Run, *, base: Digest, attempt: int, now: datetime, adopted: bool) -> BuildStatus:
-    """The record of a run that goes on or has been found."""
+def request_of(action: StartBuild, base: Digest, state: BuildState, now: datetime) -> BuildStatus:
+    """The record of a run that is asked for now."""
     return BuildStatus(
-        run_id=run.run_id,
-        state=BuildState.QUEUED if run.state is BuildState.REQUESTED else _live_or_queued(run.state),
-        base_digest=base,
-        attempt=attempt,
-        requested_at=now if not adopted else (run.created or now),
-        adopted=adopted,
+        state=state, base_digest=base, replaces=action.replaces, attempt=action.attempt, requested_at=now
+    )
+
+
+def record_of(run: Run, asked: BuildStatus, *, adopted: bool) -> BuildStatus:
+    """The record of a run that goes on or has been found for what `asked` is of."""
+    return asked.model_copy(
+        update={
+            "run_id": run.run_id,
+            "state": BuildState.QUEUED if run.state is BuildState.REQUESTED else _live_or_queued(run.state),
+            "requested_at": asked.requested_at if not adopted else (run.created or asked.requested_at),
+            "adopted": adopted,
+        }
     )
 
 

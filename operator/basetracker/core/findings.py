@@ -131,6 +131,32 @@ def weigh(gate: TrivyGate, image: Scans, running: Sequence[Scans], today: date) 
     return _weighed(GateVerdict.PASS, passed, [_clean(gate, image, severe, waived), *notes], (), waived)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """Whether a rebuild on the same base may mend what counts against an image, in words."""
+
+    mends: bool
+    message: str
+
+
+def remedy_of(weighed: Weighed, base: Scans) -> Remedy:
+    """What a rebuild would do about the findings: it installs what is new by now, and gets from the base what that has.
+
+    So it may help where each of them has a fix and the base, on all of its platforms, has none of them.
+    """
+    blind = not base or any(scan.blind for scan in base)
+    if not weighed.counted or blind:
+        return Remedy(mends=False, message="what a rebuild would mend can't be told")
+    there = {one.identity for scan in base for one in scan.findings}
+    inherited = [one for one in weighed.counted if one.identity in there]
+    if inherited:
+        return Remedy(mends=False, message=f"a rebuild would not mend it: the base has {_worst(inherited)} as well")
+    lasting = [one for one in weighed.counted if one.kind is not FindingKind.VULNERABILITY or not one.fixed]
+    if lasting:
+        return Remedy(mends=False, message=f"a rebuild would not mend it: nothing newer mends {_worst(lasting)}")
+    return Remedy(mends=True, message="a rebuild may mend it: the base has none of it, and there is a fix for all")
+
+
 def distinct(findings: Iterable[Finding]) -> list[Finding]:
     """Each finding once, worst first; one that several platforms have in different versions stays several."""
     return sorted(set(findings), key=lambda one: one.order)

@@ -84,6 +84,20 @@ def gate_pends(case: Case) -> Step | None:
     return Step(state=State.VALIDATING, reason=Reason.GATE_PENDING, message=message)
 
 
+def successor_pends(case: Case) -> Step | None:
+    """What fails a gate by now is watched to its end first, where it is rolling out."""
+    situation = case.situation
+    gate, digest = situation.fails_since, situation.successor
+    if gate is None or situation.fresh is None or digest is None or any(row.is_rolling for row in situation.rows):
+        return None
+    message = (
+        f"{situation.fresh.digest.short} was validated and fails gate {gate.name} by now: {gate.message}; {digest.short} is "
+        "being judged and takes its place when it passes"
+    )
+    wake = case.observed.now + case.observed.run_interval * 3
+    return Step(state=State.VALIDATING, reason=Reason.GATE_PENDING, message=message, wake=wake)
+
+
 def fails_since(case: Case) -> Step | None:
     """What fails a gate by now stays where it runs, which taking it away wouldn't mend, but goes nowhere else."""
     gate = case.situation.fails_since

@@ -136,6 +136,8 @@ def _build_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     if is_new_run and new.run_id is not None:
         event = HistoryEvent.BUILD_ADOPTED if new.adopted else HistoryEvent.BUILD_STARTED
         reason = f"attempt {new.attempt} for base {new.base_digest.short}"
+        if new.replaces is not None:
+            reason += f", to replace {new.replaces.short}"
         yield _entry(after, event, now, "", new.run_id, reason)
     was = old.state if old is not None and not is_new_run else None
     if new.state is BuildState.SUCCEEDED and was is not new.state:

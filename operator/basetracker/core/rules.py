@@ -12,7 +12,7 @@ from basetracker.api.names import Reason, State
 from basetracker.api.status import BuildStatus
 from basetracker.api.tracker import Mode
 from basetracker.core.actions import CancelRun, StartBuild, Step
-from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, live_run, progress, setback
+from basetracker.core.builds import MAX_ATTEMPTS, existing_run, is_overdue, is_record_of, live_run, progress, setback
 from basetracker.core.case import Case, Rule
 from basetracker.core.deliveries import delivery_step
 from basetracker.core.gate_rules import (
@@ -23,6 +23,7 @@ from basetracker.core.gate_rules import (
     result_rejected,
     result_unread,
     result_without_output,
+    successor_pends,
 )
 from basetracker.core.observed import Problem, ProblemKind, TagSeen
 
@@ -91,7 +92,7 @@ def build_live(case: Case) -> Step | None:
     reason, message = progress(record)
     if problem is not None:
         message = f"{message}; {problem.message}"
-    if case.situation.build_for_base is not None and not case.situation.is_fresh:
+    if case.situation.build_for_base is not None and case.situation.needs_build:
         message = f"{_why_stale(case)}; {message}"
     return Step(
         state=State.BUILDING, reason=reason, message=message, wake=case.observed.now + case.observed.run_interval
@@ -101,7 +102,7 @@ def build_live(case: Case) -> Step | None:
 def lineage_unread(case: Case) -> Step | None:
     """Not knowing what the tag holds is no reason to build."""
     found = case.situation.latest
-    if case.situation.is_fresh or not isinstance(found, Problem):
+    if not case.situation.needs_build or not isinstance(found, Problem):
         return None
     if found.kind is ProblemKind.UNAVAILABLE:
         wake = case.observed.now + case.observed.run_interval * 3
@@ -115,7 +116,7 @@ def lineage_unread(case: Case) -> Step | None:
 
 
 def nothing_builds(case: Case) -> Step | None:
-    if case.situation.is_fresh or case.situation.seen.spec.build is not None:
+    if not case.situation.needs_build or case.situation.seen.spec.build is not None:
         return None
     message = f"{_why_stale(case)}; no build is declared, so it waits for whoever builds it"
     return Step(state=State.STALE, reason=Reason.NO_BUILD, message=message)
@@ -147,7 +148,7 @@ def attempt_waits(case: Case) -> Step | None:
 
 
 def task_unusable(case: Case) -> Step | None:
-    if case.situation.is_fresh:
+    if not case.situation.needs_build:
         return None
     seen = case.situation.seen.build
     build = case.situation.seen.spec.build
@@ -171,18 +172,11 @@ def task_unusable(case: Case) -> Step | None:
 
 def foreign_run(case: Case) -> Step | None:
     """A live run of the same task may bring the base, and two at once would race for the tag."""
-    if case.situation.is_fresh:
+    if not case.situation.needs_build:
         return None
     seen = case.situation.seen.build
     action = _start_action(case)
-    if action is None or existing_run(
-        seen.recent,
-        task=action.task,
-        image=action.image,
-        base=action.base,
-        attempt=action.attempt,
-        by_tag=action.by_tag,
-    ):
+    if action is None or existing_run(seen.recent, action):
         return None
     run = live_run(seen.recent)
     if run is None:
@@ -193,7 +187,7 @@ def foreign_run(case: Case) -> Step | None:
 
 
 def build_due(case: Case) -> Step | None:
-    action = None if case.situation.is_fresh else _start_action(case)
+    action = _start_action(case) if case.situation.needs_build else None
     if action is None:
         return None
     why = _why_stale(case)
@@ -248,7 +242,8 @@ RULES: Final[tuple[Rule, ...]] = (
     attempt_waits,  # growing waits between attempts
     task_unusable,  # the task is missing, disabled, out of reach or not allowed
     foreign_run,  # somebody else's run of this task goes first
-    build_due,  # stale: build
+    build_due,  # stale, or to be built once more: build
+    successor_pends,  # what may take the place of an image that fails by now is judged
     fails_since,  # validated, but it fails a gate by now: it goes no further
     deliveries,  # validated for this base: bring it to the workloads
     current,  # nothing to do
@@ -258,7 +253,7 @@ RULES: Final[tuple[Rule, ...]] = (
 def needs_builder(case: Case) -> bool:
     """Whether the step depends on the task and its recent runs: no rule answers before the one that asks for them."""
     before = RULES[: RULES.index(task_unusable)]
-    return not case.situation.is_fresh and all(rule(case) is None for rule in before)
+    return case.situation.needs_build and all(rule(case) is None for rule in before)
 
 
 def next_step(case: Case) -> Step:
@@ -303,8 +298,15 @@ def _builder_problem(case: Case, problem: Problem) -> Step:
 
 
 def _failed_record(case: Case) -> BuildStatus | None:
-    record = case.situation.build_for_base
-    return record if not case.situation.is_fresh and record is not None and record.state.is_failure else None
+    record = _record(case) if case.situation.needs_build else None
+    return record if record is not None and record.state.is_failure else None
+
+
+def _record(case: Case) -> BuildStatus | None:
+    """The record of the build that is needed."""
+    situation = case.situation
+    base = situation.base.digest if situation.base is not None else None
+    return situation.build if is_record_of(situation.build, base, situation.mending) else None
 
 
 def _start_action(case: Case) -> StartBuild | None:
@@ -312,7 +314,7 @@ def _start_action(case: Case) -> StartBuild | None:
     build, task = situation.seen.spec.build, situation.seen.build.task
     if build is None or task is None or situation.base is None:
         return None
-    record = situation.build_for_base
+    record = _record(case)
     arguments = [(item.name, item.value) for item in build.acr_task.arguments]
     if build.acr_task.base_argument:
         arguments.append((build.acr_task.base_argument, str(situation.base)))
@@ -324,12 +326,16 @@ def _start_action(case: Case) -> StartBuild | None:
         tag=situation.seen.tag.digest,
         attempt=record.attempt + 1 if record is not None else 1,
         by_tag=case.observed.parent is None,
+        replaces=situation.mending,
         arguments=tuple(arguments),
         values=tuple((item.name, item.value) for item in build.acr_task.values),
     )
 
 
 def _why_stale(case: Case) -> str:
+    gate = case.situation.fails_since
+    if case.situation.mending is not None and gate is not None:
+        return f"{case.situation.mending.short} fails gate {gate.name} by now: {gate.message}"
     found = case.situation.latest
     base = case.situation.base
     short = base.digest.short if base is not None and base.digest else "?"

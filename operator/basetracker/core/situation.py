@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from basetracker.api.names import BuildState, State
-from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
+from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Status, Validated
 from basetracker.api.tracker import Spec
-from basetracker.core.builds import followed
+from basetracker.core.builds import followed, is_record_of
 from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
-from basetracker.core.validation import ToAsk, digests_to_ask, is_respecified, validation_of
+from basetracker.core.validation import ToAsk, Validation, digests_to_ask, is_respecified, validation_of
 from basetracker.oci.lineage import Lineage, Verdict
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -35,6 +35,10 @@ class Situation:
     fresh: Validated | None
     """What may be delivered: validated for the current base, by every gate that the tracker names."""
     rows: tuple[Row, ...]
+    successor: Digest | None = None
+    """Another digest that contains the base and may still pass, while the validated one fails a gate by now."""
+    mending: Digest | None = None
+    """The validated digest that fails a gate by now and is to be built once more on the same base."""
 
     @property
     def latest(self) -> Lineage | Problem | None:
@@ -52,6 +56,17 @@ class Situation:
         return self.validated.failing if self.validated is not None else None
 
     @property
+    def running_fails(self) -> GateStatus | None:
+        """The gate that an image fails by now which was validated and still runs, even if another one is to take its place."""
+        superseded = self.validated.superseded if self.validated is not None else None
+        return self.fails_since or superseded
+
+    @property
+    def needs_build(self) -> bool:
+        """Whether nothing is validated for the current base, or what is has to be built once more."""
+        return not self.is_fresh or self.mending is not None
+
+    @property
     def build_for_base(self) -> BuildStatus | None:
         """The build record, if it is for the current base."""
         if self.build is None or self.base is None or self.build.base_digest != self.base.digest:
@@ -66,6 +81,7 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
     base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
     build = _build(seen, before, base, observed, spec)
     found = validation_of(seen, before, base, build, observed, spec)
+    rows = rows_of(seen, before, base, found.fresh, observed, spec)
     return Situation(
         seen=seen,
         before=before,
@@ -73,10 +89,60 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
         build=build,
         candidate=found.candidate,
         gates=found.gates,
-        validated=found.validated,
-        fresh=found.fresh,
-        rows=rows_of(seen, before, base, found.fresh, observed, spec),
+        validated=_while_it_runs(found.validated, rows),
+        fresh=_while_it_runs(found.fresh, rows),
+        rows=rows,
+        successor=found.successor,
+        mending=_mending(found, before, build, rows, seen, spec),
     )
+
+
+def _while_it_runs(validated: Validated | None, rows: tuple[Row, ...]) -> Validated | None:
+    """The record without what it says of the digest before, once nothing runs that any more."""
+    if validated is None or validated.superseded is None:
+        return validated
+    runs = any(row.status.digest == validated.superseded.digest for row in rows)
+    return validated if runs else validated.model_copy(update={"superseded": None})
+
+
+def is_failing_anew(before: Status, after: Status) -> bool:
+    """Whether it has just been written down that a validated digest fails a gate, on which the next turn can build."""
+    return any(
+        item.validated is not None and item.validated.failing is not None and not _is_noted(before.of(item.name))
+        for item in after.downstream
+    )
+
+
+def _is_noted(item: DownstreamStatus | None) -> bool:
+    return item is not None and item.validated is not None and item.validated.failing is not None
+
+
+def _mending(
+    found: Validation,
+    before: DownstreamStatus | None,
+    build: BuildStatus | None,
+    rows: tuple[Row, ...],
+    seen: ImageSeen,
+    spec: Spec,
+) -> Digest | None:
+    """The digest that a rebuild on the same base may mend; once for each, and not before all else has been tried.
+
+    That it fails is stored before, since a process that dies over the build would forget why it was asked for.
+    """
+    if not spec.rescan.rebuild or seen.spec.build is None or found.fresh is None or found.fresh.failing is None:
+        return None
+    digest = found.fresh.digest
+    is_done = is_record_of(build, found.fresh.base_digest, digest) and build.state is BuildState.SUCCEEDED
+    is_rolling = any(row.is_rolling for row in rows)  # first it is seen how that ends
+    if (
+        not _is_noted(before)
+        or is_done
+        or is_rolling
+        or found.successor is not None
+        or not found.fresh.failing.mendable
+    ):
+        return None
+    return digest
 
 
 def asked_about(seen: ImageSeen, observed: Observed, spec: Spec) -> ToAsk:

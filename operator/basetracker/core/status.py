@@ -22,7 +22,7 @@ from basetracker.api.status import (
     WorkloadStatus,
 )
 from basetracker.core.actions import Deliver, Outcome, Protect, StartBuild, Step
-from basetracker.core.builds import failed, progress, record_of, refused, setback
+from basetracker.core.builds import failed, progress, record_of, refused, request_of, setback
 from basetracker.core.conditions import conditions_of, summary_of
 from basetracker.core.history import entries_between
 from basetracker.core.observed import Observed
@@ -66,8 +66,21 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
 
 
 def failing_since(decision: Decision) -> dict[str, GateStatus]:
-    """By the name of the image, the gate that its validated digest fails by now."""
-    return {item.seen.spec.name: gate for item in decision.situations if (gate := item.fails_since) is not None}
+    """By the name of the image, the gate that a digest fails by now which was validated and still runs."""
+    return {item.seen.spec.name: gate for item in decision.situations if (gate := _failing(item)) is not None}
+
+
+def _failing(situation: Situation) -> GateStatus | None:
+    """The gate that what runs fails by now; with the word that a rebuild, where there was one, has not helped."""
+    gate, build = situation.running_fails, situation.build
+    is_rebuilt = build is not None and build.state is BuildState.SUCCEEDED and build.replaces is not None
+    if gate is None or build is None or not is_rebuilt or build.replaces != gate.digest or situation.successor:
+        return gate
+    if situation.fails_since is None:
+        return gate  # what the rebuild made has passed, and has yet to be delivered
+    made = build.digest.short if build.digest is not None else "no image"
+    message = f"{gate.message}; run {build.run_id} built it once more and made {made}, which doesn't take its place"
+    return gate.model_copy(update={"message": message})
 
 
 def with_intents(observed: Observed, decision: Decision, actions: Iterable[StartBuild]) -> Status:
@@ -79,9 +92,7 @@ def with_intents(observed: Observed, decision: Decision, actions: Iterable[Start
     for step, situation in zip(decision.plan.steps, decision.situations, strict=True):
         rows.setdefault(situation.seen.spec.name, _after(step, situation, [], observed)[1])
     intents = {
-        action.downstream: BuildStatus(
-            state=BuildState.REQUESTED, base_digest=base, attempt=action.attempt, requested_at=observed.now
-        )
+        action.downstream: request_of(action, base, BuildState.REQUESTED, observed.now)
         for action in actions
         if (base := action.base.digest) is not None
     }
@@ -140,13 +151,13 @@ def _build_after(
     base = action.base.digest
     if base is None or outcome.temporary:
         return build
+    asked = request_of(action, base, BuildState.UNKNOWN, observed.now)
     if outcome.run is not None:
-        return record_of(outcome.run, base=base, attempt=action.attempt, now=observed.now, adopted=outcome.adopted)
-    asked = BuildStatus(state=BuildState.UNKNOWN, base_digest=base, attempt=action.attempt, requested_at=observed.now)
+        return record_of(outcome.run, asked, adopted=outcome.adopted)
     if outcome.unknown:
         return asked.model_copy(update={"message": outcome.error})
     if outcome.wait is not None:
-        return refused(build, base, outcome.error, observed.now, outcome.wait)
+        return refused(build, asked, outcome.error, observed.now, outcome.wait)
     return failed(asked, outcome.error, BuildState.FAILED, observed.now)
 
 

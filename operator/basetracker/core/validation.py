@@ -23,13 +23,15 @@ from basetracker.oci.refs import Digest, ImageRef
 class Validation:
     """The digest that the gates were asked about, their answers, and what is validated after them.
 
-    `fresh` is what may be delivered: validated for the current base, by every gate that the tracker names.
+    `fresh` is what may be delivered: validated for the current base, by every gate that the tracker names. While it fails a gate
+    by now, `successor` is another digest that contains the base and may still pass, or isn't known not to.
     """
 
     candidate: Digest | None
     gates: tuple[GateStatus, ...]
     validated: Validated | None
     fresh: Validated | None = None
+    successor: Digest | None = None
 
 
 def is_respecified(tracker: Tracker) -> bool:
@@ -64,10 +66,12 @@ def validation_of(
         return Validation(candidate=held.digest, gates=answers[held.digest], validated=held, fresh=held)
     for digest in contains:
         if passes(answers[digest]) and (held is None or digest != held.digest):
-            validated = _validated(digest, answers[digest], fresh, base.digest, observed)
+            validated = _validated(digest, answers[digest], kept, base.digest, observed)
             return Validation(candidate=digest, gates=answers[digest], validated=validated, fresh=validated)
     if held is not None:
-        return Validation(candidate=held.digest, gates=answers[held.digest], validated=held, fresh=held)
+        successor = next((one for one in choices if one != held.digest and not fails(answers[one])), None)
+        gates = answers[held.digest]
+        return Validation(candidate=held.digest, gates=gates, validated=held, fresh=held, successor=successor)
     lost = fresh is not None and fresh.digest not in contains
     hopeful = [digest for digest in contains if not fails(answers[digest])]
     candidate = next(iter([*hopeful, *contains, *others]), None)
@@ -144,6 +148,8 @@ def _judged_again(kept: Validated | None, seen: ImageSeen, questions: Mapping[st
     """The record of what is validated, with the gate that it has passed and fails by now."""
     if kept is None:
         return None
+    if kept.superseded is not None and kept.superseded.question != questions.get(kept.superseded.name):
+        kept = kept.model_copy(update={"superseded": None})
     passed = {gate.name for gate in kept.gates if gate.question == questions.get(gate.name)}
     said = {gate.name: gate for gate in seen.verdicts.get(kept.digest, ()) if gate.name in passed}
     failing = next((gate for gate in said.values() if gate.verdict is GateVerdict.FAIL), None)
@@ -154,12 +160,13 @@ def _judged_again(kept: Validated | None, seen: ImageSeen, questions: Mapping[st
 
 
 def _validated(
-    digest: Digest, gates: Sequence[GateStatus], fresh: Validated | None, base: Digest, observed: Observed
+    digest: Digest, gates: Sequence[GateStatus], kept: Validated | None, base: Digest, observed: Observed
 ) -> Validated:
-    """The record of a digest that has passed all gates; when it was validated already that stays as it was."""
-    if fresh is not None and fresh.digest == digest:
-        return fresh.model_copy(update={"gates": tuple(gates[1:]), "failing": None})
-    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(gates[1:]))
+    """The record of a digest that has passed all gates; when it was validated for this base already that stays as it was."""
+    if kept is not None and (kept.digest, kept.base_digest) == (digest, base):
+        return kept.model_copy(update={"gates": tuple(gates[1:]), "failing": None})
+    superseded = (kept.failing or kept.superseded) if kept is not None and kept.digest != digest else None
+    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(gates[1:]), superseded=superseded)
 
 
 def _others(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:

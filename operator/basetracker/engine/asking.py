@@ -76,6 +76,8 @@ class _Asker:
             return not_asked(named.name, digest, "it would change the cluster (mode Plan)")
         item = self._seen.spec
         running = running_beside(digest, item, self._before, self._seen.targets)
+        base, base_digest = self._spec.base, self._observed.base.digest
+        weighs_base = self._spec.rescan.rebuild and named.kind.weighs_base
         question = Question(
             tracker=self._observed.tracker.key,
             uid=self._observed.tracker.uid,
@@ -87,6 +89,8 @@ class _Asker:
             pull_secret=item.pull_secret_ref.name if item.pull_secret_ref is not None else None,
             running=tuple(item.image.repository.at(one) for one in running),
             workloads=tuple(dict.fromkeys((target.kind, target.name) for target in item.deploy)),
+            base=base.image.pinned(base_digest) if weighs_base and base_digest is not None else None,
+            base_pull_secret=base.pull_secret_ref.name if weighs_base and base.pull_secret_ref is not None else None,
             since=self._observed.now,
         )
         asked = self._desk.ask(question, known, since=self._since)

@@ -189,7 +189,7 @@ class Desk:
 def _key(question: Question) -> Hashable:
     """What makes two questions the same one: all but when it was first asked."""
     place = (question.tracker, question.uid, question.downstream, question.name, question.pull_secret)
-    return (place, question.fingerprint, question.image, question.running, question.workloads)
+    return (place, question.fingerprint, question.image, question.running, question.workloads, question.base)
 
 
 def _unclear(question: Question, reason: str, message: str) -> Answer:
@@ -212,4 +212,5 @@ def _status(question: Question, answer: Answer) -> GateStatus:
         digest=question.image.digest,
         since=question.since,
         question=question.fingerprint,
+        mendable=answer.mendable if answer.verdict is GateVerdict.FAIL else None,
     )

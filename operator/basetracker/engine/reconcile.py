@@ -15,6 +15,7 @@ from basetracker.core.observed import Observed
 from basetracker.core.planner import Decision, decide
 from basetracker.core.protection import is_half_done
 from basetracker.core.relations import children_of
+from basetracker.core.situation import is_failing_anew
 from basetracker.core.status import failing_since, fold, with_intents
 from basetracker.engine.act import Actor, NotLeadingError
 from basetracker.engine.observe import observe
@@ -69,7 +70,8 @@ class Reconciler:
             await self._tell(tracker, decision, folded.happened)
             self._poke_children(observed.tracker, folded.status)
         self._measure(tracker, folded.status, decision)
-        if is_half_done(observed.tracker.status, folded.status):
+        before = observed.tracker.status
+        if is_half_done(before, folded.status) or is_failing_anew(before, folded.status):
             return world.clock.now() + SOON
         return min(decision.plan.wake_at, self._retry(outcomes) or decision.plan.wake_at)
 

@@ -18,7 +18,7 @@ from basetracker.api.names import BuildState
 from basetracker.api.status import BuildStatus
 from basetracker.api.tracker import Tracker
 from basetracker.core.actions import Outcome, StartBuild
-from basetracker.core.builds import BUSY_WAIT, SETTLE, existing_run, live_run
+from basetracker.core.builds import BUSY_WAIT, SETTLE, existing_run, is_record_of, live_run
 from basetracker.core.relations import builds_alike
 from basetracker.engine.act import NotLeadingError, outcome_of
 from basetracker.engine.observe import AT_ONCE, look
@@ -121,14 +121,7 @@ class Starter:
         """A run that makes another one needless, or has to end before."""
         builder = self._world.builder
         runs = await builder.recent(action.task, self._world.clock.now() - LOOK_BACK)
-        run = existing_run(
-            runs,
-            task=action.task,
-            image=action.image,
-            base=action.base,
-            attempt=action.attempt,
-            by_tag=action.by_tag,
-        )
+        run = existing_run(runs, action)
         if run is not None:
             return Outcome(action=action, run=run, adopted=True)
         for run_id, who in self._told_elsewhere(tracker, action):
@@ -155,7 +148,8 @@ class Starter:
                 build = record.build if record is not None else None
                 if build is None or (other.key, item.name) == (tracker.key, action.downstream):
                     continue
-                is_same = build.base_digest == action.base.digest and builds_alike(item, action.task, action.image)
+                is_same = is_record_of(build, action.base.digest, action.replaces)
+                is_same = is_same and builds_alike(item, action.task, action.image)
                 if is_same and (build.state is BuildState.SUCCEEDED or self._may_come(build)):
                     yield build.run_id, f"{other.key}/{item.name}"
 
@@ -178,7 +172,8 @@ class Starter:
 
 def _name(action: StartBuild) -> tuple[object, ...]:
     """The build, whatever attempt it is."""
-    return (action.task.registry.lower(), action.task.name.lower(), action.image, action.base.digest)
+    task = (action.task.registry.lower(), action.task.name.lower())
+    return (*task, action.image, action.base.digest, action.replaces)
 
 
 def _first_of_each_task(actions: Iterable[StartBuild], outcomes: Iterable[Outcome | None]) -> Iterator[StartBuild]:

@@ -196,14 +196,7 @@ class Story:
         if world.registry.head(action.image) != action.tag:
             return Outcome(action=action, temporary=True, error="the tag has just moved and is judged first")
         runs = world.builder.recent(action.task.name, world.now - timedelta(days=1))
-        run = existing_run(
-            runs,
-            task=action.task,
-            image=action.image,
-            base=action.base,
-            attempt=action.attempt,
-            by_tag=action.by_tag,
-        )
+        run = existing_run(runs, action)
         if run is not None:
             return Outcome(action=action, run=run, adopted=True)
         other = live_run(runs)

@@ -25,6 +25,7 @@ from basetracker.api.tracker import Key
 from basetracker.emulators.acr.registry import AzureRegistry
 from basetracker.emulators.cloud import Cloud
 from basetracker.emulators.images import Image, Index
+from basetracker.errors import MissingError
 from basetracker.oci.refs import Digest, ImageRef, parse_image
 from basetracker.ports import Answer, Credential, Question
 
@@ -57,6 +58,20 @@ class Time:
 
 
 @dataclass
+class Logins:
+    """The logins that the trackers name; what was asked for."""
+
+    known: Credential | None = None
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def find(self, namespace: str, secret: str, host: str) -> Credential:
+        self.asked.append((namespace, secret, host))
+        if self.known is None:
+            raise MissingError(f"there is no Secret {secret}")
+        return self.known
+
+
+@dataclass
 class World:
     """The registry, and the parts that read from it."""
 
@@ -66,6 +81,7 @@ class World:
     time: Time
     http: Http
     registry: OciRegistry
+    logins: Logins = field(default_factory=Logins)
     open: list[Trivy] = field(default_factory=list)
 
     @property
@@ -86,7 +102,7 @@ class World:
 
     def judge(self, executable: str = TRIVY, **settings: Any) -> TrivyJudge:
         """The gate with such a Trivy."""
-        return TrivyJudge(self.trivy(executable, **settings), self.time)
+        return TrivyJudge(self.trivy(executable, **settings), self.logins, self.time)
 
     def push(self, name: str, image: Image | Index) -> ImageRef:
         """Push to contoso; the reference with tag and digest."""
