@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from basetracker.adapters.gates.job.gate import JobGates
+from basetracker.adapters.gates.job.template import job_of
 from basetracker.adapters.kube import Kube
 from basetracker.adapters.kube_login import Login
 from basetracker.api.gates import Gate
@@ -176,7 +177,29 @@ async def test_what_the_api_server_fills_in_is_no_difference(asked: Asked) -> No
         {"name": "host", "hostPath": {"path": "/tmp"}},
         {"name": "claim", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}},
         {"name": "image", "image": {"reference": asked.image}},
+        {"name": "block", "iscsi": {"targetPortal": "10.0.0.1:3260", "iqn": "iqn.2026-11.com.example:a", "lun": 0}},
+        {"name": "ceph", "rbd": {"monitors": ["10.0.0.1"], "image": "a"}},
+        {"name": "disk", "azureDisk": {"diskName": "a", "diskURI": "/subscriptions/a/disks/a", "kind": "Managed"}},
     ]
+    pod |= {
+        "serviceAccountName": "default",
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostUsers": False,
+        "shareProcessNamespace": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {"runAsUser": 0, "runAsNonRoot": False, "supplementalGroups": []},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {},
+        "hostAliases": [],
+    }
+    template["job"]["template"]["spec"] |= {
+        "podFailurePolicy": {
+            "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}],
+        },
+    }
+    template["job"]["template"]["spec"]["template"]["metadata"]["labels"] = {"team": "shop", "empty": ""}
     pod["containers"][0] |= {
         "command": [],
         "env": [
@@ -197,10 +220,47 @@ async def test_what_the_api_server_fills_in_is_no_difference(asked: Asked) -> No
         "startupProbe": {"httpGet": {"port": 80}},
         "livenessProbe": {"exec": {"command": ["true"]}},
         "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}},
+        "ports": [{"containerPort": 80}],
+        "securityContext": {"privileged": False, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "stdin": False,
+        "readinessProbe": {"grpc": {"port": 80}, "initialDelaySeconds": 0, "periodSeconds": 0},
     }
     question = replace(question, gate=Gate.model_validate(template))
     for _ in range(2):
         assert (await asked.gates.judge(question, None)).reason == "JobRuns"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"serviceAccountName": "builder"}, "serviceAccountName"),
+        ({"automountServiceAccountToken": None}, "automountServiceAccountToken"),
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"hostPID": True}, "hostPID"),
+        ({"hostIPC": True}, "hostIPC"),
+        ({"nodeName": "e2e-node-1"}, "nodeName"),
+        ({"nodeSelector": {"kubernetes.io/hostname": "theirs"}}, "nodeSelector"),
+        ({"runtimeClassName": "theirs"}, "runtimeClassName"),
+        ({"securityContext": {"runAsUser": 0}}, "securityContext"),
+        ({"volumes": [{"name": "theirs", "hostPath": {"path": "/"}}]}, "volumes"),
+    ],
+)
+async def test_a_job_that_somebody_has_laid_ready_is_no_verdict(asked: Asked, change: Object, what: str) -> None:
+    question = asked.question()
+    assert question.gate.job is not None
+    job = job_of(question, question.gate.job)
+    job["spec"]["template"]["spec"] |= change
+    asked.cluster.admin.apply(job)
+    with pytest.raises(InvalidError, match=rf"differs from the gate's template in the {what} of its Pods; delete it"):
+        await asked.verdict(question)
+
+
+async def test_what_the_api_server_would_leave_out_is_for_a_person(asked: Asked) -> None:
+    template = gate(asked.cluster, asked.image)
+    template["job"]["template"]["spec"]["template"]["spec"]["securtyContext"] = {"runAsNonRoot": True}
+    question = replace(asked.question(), gate=Gate.model_validate(template))
+    with pytest.raises(InvalidError, match=r"the gate's Job can't be created: .*securtyContext"):
+        await asked.gates.judge(question, None)
 
 
 async def test_without_the_role_nothing_is_created(real_cluster: RealCluster, namespace: str, scanner: str) -> None:

@@ -168,8 +168,10 @@ def test_what_the_server_adds_is_no_strangeness() -> None:
     stored = job(gate)
     pod = stored["spec"]["template"]["spec"]
     pod |= {"dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {}}
+    pod |= {"terminationGracePeriodSeconds": 30}
     (scan,) = pod["containers"]
     scan |= {"imagePullPolicy": "Always", "resources": {}, "terminationMessagePath": "/dev/termination-log"}
+    scan |= {"terminationMessagePolicy": "File"}
     scan["env"][4] = {"name": "EMPTY"}
     scan["env"][5]["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
     scan["startupProbe"]["httpGet"] |= {"path": "/", "scheme": "HTTP"}
@@ -182,7 +184,11 @@ def test_what_the_server_adds_is_no_strangeness() -> None:
     login["secret"]["defaultMode"] = 420
     token["projected"]["defaultMode"] = 420
     token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] = 3600
+    labels = {"controller-uid": "7", "job-name": "a", "batch.kubernetes.io/controller-uid": "7"}
+    stored["spec"]["template"]["metadata"] = {"labels": labels | {"batch.kubernetes.io/job-name": "a"}}
     stored["spec"] |= {"selector": {"matchLabels": {"a": "b"}}, "completions": 1, "parallelism": 1, "suspend": False}
+    stored["spec"] |= {"completionMode": "NonIndexed", "manualSelector": False, "ttlSecondsAfterFinished": 7}
+    stored["spec"] |= {"podReplacementPolicy": "TerminatingOrFailed"}
     assert strangeness(stored, job(gate)) == ""
 
 
@@ -213,6 +219,14 @@ FULL: Json = {
         ({"volumeMounts": None}, "volumeMounts"),
         ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, "lifecycle"),
         ({"livenessProbe": {"exec": {"command": ["sh"]}}}, "livenessProbe"),
+        ({"imagePullPolicy": "Never"}, "imagePullPolicy"),
+        ({"terminationMessagePath": "/rules/words"}, "terminationMessagePath"),
+        ({"restartPolicy": "Always"}, "restartPolicy"),
+        ({"stdin": True}, "stdin"),
+        ({"securityContext": {"privileged": True}}, "securityContext"),
+        ({"securityContext": {"runAsUser": 0}}, "securityContext"),
+        ({"securityContext": {"allowPrivilegeEscalation": False}}, "securityContext"),
+        ({"somethingNew": "yes"}, "somethingNew"),
     ],
 )
 def test_a_container_that_does_something_else_is_strange(change: Json, what: str) -> None:
@@ -230,31 +244,116 @@ def test_a_container_that_does_something_else_is_strange(change: Json, what: str
         ({"volumes": [{"name": "rules", "emptyDir": {}}]}, "volumes"),
         ({"volumes": [RULES, {"name": "more", "emptyDir": {}}]}, "volumes"),
         ({"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["contoso.azurecr.io"]}]}, "hostAliases"),
+        ({"automountServiceAccountToken": None}, "automountServiceAccountToken"),
+        ({"automountServiceAccountToken": True}, "automountServiceAccountToken"),
+        ({"serviceAccountName": "builder"}, "serviceAccountName"),
+        ({"securityContext": {"runAsUser": 0}}, "securityContext"),
+        ({"securityContext": {"sysctls": [{"name": "a", "value": "b"}]}}, "securityContext"),
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"hostPID": True}, "hostPID"),
+        ({"hostIPC": True}, "hostIPC"),
+        ({"hostUsers": True}, "hostUsers"),
+        ({"shareProcessNamespace": True}, "shareProcessNamespace"),
+        ({"nodeName": "theirs"}, "nodeName"),
+        ({"nodeSelector": {"kubernetes.io/hostname": "theirs"}}, "nodeSelector"),
+        ({"affinity": {"nodeAffinity": {"a": "b"}}}, "affinity"),
+        ({"tolerations": [{"operator": "Exists"}]}, "tolerations"),
+        ({"runtimeClassName": "theirs"}, "runtimeClassName"),
+        ({"schedulerName": "theirs"}, "schedulerName"),
+        ({"priorityClassName": "theirs"}, "priorityClassName"),
+        ({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.0.0.1"]}}, "dnsConfig, dnsPolicy"),
+        ({"imagePullSecrets": [{"name": "theirs"}]}, "imagePullSecrets"),
+        ({"enableServiceLinks": False}, "enableServiceLinks"),
+        ({"resourceClaims": [{"name": "theirs"}]}, "resourceClaims"),
         ({"initContainers": None}, "the list of initContainers"),
         ({"containers": [SCAN, SCAN | {"name": "more"}]}, "the list of containers"),
         ({"containers": "scan"}, "the list of containers"),
         (
             {"initContainers": [{"name": "fetch", "image": "skopeo:2"}]},
-            "the image of the container fetch, the env of the container fetch",
+            "the env of the container fetch, the image of the container fetch",
         ),
     ],
 )
 def test_a_pod_of_something_else_is_strange(change: Json, what: str) -> None:
     stored = job(gate_of(FULL))
     stored["spec"]["template"]["spec"] |= change
-    assert strangeness(stored, job(gate_of(FULL))) == f"it differs from the gate's template in {what}"
+    named = what if "ontainer" in what else ", ".join(f"the {one} of its Pods" for one in what.split(", "))
+    assert strangeness(stored, job(gate_of(FULL))) == f"it differs from the gate's template in {named}"
 
 
-@pytest.mark.parametrize("change", [{"manualSelector": True}, {"managedBy": "example.com/me"}])
-def test_a_job_whose_pods_may_be_of_others_is_strange(change: Json) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"manualSelector": True},
+        {"managedBy": "example.com/me"},
+        {"completions": 0},
+        {"parallelism": 2},
+        {"completionMode": "Indexed"},
+        {"successPolicy": {"rules": [{"succeededCount": 1}]}},
+        {"podFailurePolicy": {"rules": [{"action": "Ignore"}]}},
+        {"backoffLimit": 9},
+        {"backoffLimit": None},
+        {"activeDeadlineSeconds": 7},
+        {"podReplacementPolicy": "Other"},
+    ],
+)
+def test_a_job_that_ends_otherwise_is_strange(change: Json) -> None:
     stored = job(gate_of())
     stored["spec"] |= change
-    assert strangeness(stored, job(gate_of())) == f"it differs from the gate's template in {next(iter(change))}"
+    assert strangeness(stored, job(gate_of())) == f"it differs from the gate's template in spec.{next(iter(change))}"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "what"),
+    [
+        ({}, {"annotations": {"sidecar.example.com/inject": "true"}}, "annotations"),
+        ({"annotations": {"a": "b"}}, {}, "annotations"),
+        ({"annotations": {"a": "b"}}, {"annotations": {"a": "c"}}, "annotations"),
+        ({"labels": {"a": "b"}}, {"labels": {"a": "c", "job-name": "x"}}, "labels"),
+        ({}, {"labels": {"sidecar.example.com/inject": "true"}}, "labels"),
+        ({}, {"labels": "none"}, "labels"),
+    ],
+)
+def test_marks_that_others_heed_are_strange(ours: Json, theirs: Json, what: str) -> None:
+    template = {"metadata": ours, "spec": {"containers": [SCAN]}}
+    gate = JobGate.model_validate({"template": {"spec": {"template": template}}})
+    stored = job(gate)
+    stored["spec"]["template"]["metadata"] = theirs
+    assert strangeness(stored, job(gate)) == f"it differs from the gate's template in the {what} of its Pods"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"httpGet": {"port": 80}}, {"httpGet": {"port": 80, "path": "/theirs", "scheme": "HTTP"}}),
+        ({"httpGet": {"port": 80}}, {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP", "host": "theirs"}}),
+        ({"exec": {"command": ["true"]}}, {"exec": {"command": ["true"]}, "failureThreshold": 99}),
+    ],
+)
+def test_only_the_defaults_themselves_are_no_difference(ours: Json, theirs: Json) -> None:
+    gate = gate_of({"containers": [SCAN | {"startupProbe": ours}]})
+    stored = job(gate)
+    stored["spec"]["template"]["spec"]["containers"][0]["startupProbe"] = theirs
+    assert strangeness(stored, job(gate)).endswith("in the startupProbe of the container scan")
+
+
+def test_keys_of_the_users_own_say_nothing_of_their_values() -> None:
+    gate = gate_of({"containers": [SCAN], "nodeSelector": {"a": "b"}})
+    stored = job(gate)
+    stored["spec"]["template"]["spec"]["nodeSelector"] = {"a": "b", "protocol": "TCP", "resources": "many"}
+    assert strangeness(stored, job(gate)).endswith("in the nodeSelector of its Pods")
+
+
+def test_no_more_differences_are_named_than_can_be_read() -> None:
+    stored = job(gate_of())
+    stored["spec"]["template"]["spec"] |= {f"field{number:02}": "theirs" for number in range(30)}
+    why = strangeness(stored, job(gate_of()))
+    assert why.endswith("the field09 of its Pods, 20 more")
 
 
 @pytest.mark.parametrize("spec", [None, [], {"template": "none"}, {"template": {"spec": 7}}])
 def test_a_job_that_cannot_be_read_is_strange(spec: object) -> None:
-    assert strangeness(job(gate_of()) | {"spec": spec}, job(gate_of())).endswith("in the list of containers")
+    assert "in the list of containers, " in strangeness(job(gate_of()) | {"spec": spec}, job(gate_of()))
 
 
 def test_gates_with_templates_can_be_keys() -> None:

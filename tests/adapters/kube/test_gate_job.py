@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from basetracker.adapters.gates.job.gate import TRIES, TRIES_SECONDS, JobGates
-from basetracker.adapters.gates.job.template import job_name
+from basetracker.adapters.gates.job.template import job_name, job_of
 from basetracker.adapters.kube import Json, Kube
 from basetracker.api.gates import Gate
 from basetracker.api.names import GateVerdict
@@ -75,6 +75,19 @@ class Asked:
             return await self.verdict(question)
         except InvalidError as error:
             return error
+
+    @staticmethod
+    def wanted(question: Question) -> Json:
+        """The gate's own Job."""
+        assert question.gate.job is not None
+        return job_of(question, question.gate.job)
+
+    async def lay_ready(self, question: Question, pod: Json) -> str:
+        """Let somebody else have created the gate's Job, with this in its Pods' spec; the answer is its name."""
+        job = self.wanted(question)
+        job["spec"]["template"]["spec"] |= pod
+        await self.world.create("jobs", job)
+        return str(job["metadata"]["name"])
 
     def jobs(self) -> list[Json]:
         return list(self.world.emulated.list("Job", self.world.namespace))
@@ -215,37 +228,55 @@ async def test_a_foreign_job_of_the_name_is_no_verdict(asked: Asked, change: Jso
         await asked.judge(question)
 
 
-async def test_a_job_that_runs_something_else_is_no_verdict(asked: Asked) -> None:
+@pytest.mark.parametrize(
+    ("pod", "what"),
+    [
+        (
+            {"containers": [{"name": "scan", "image": "true:1"}]},
+            "the args of .* scan, the env of .* scan, the image of .*",
+        ),
+        ({"serviceAccountName": "builder"}, "the serviceAccountName of its Pods"),
+        ({"automountServiceAccountToken": True}, "the automountServiceAccountToken of its Pods"),
+        ({"hostNetwork": True}, "the hostNetwork of its Pods"),
+        ({"nodeName": "node-1"}, "the nodeName of its Pods"),
+        ({"securityContext": {"runAsUser": 0}}, "the securityContext of its Pods"),
+        ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "the volumes of its Pods"),
+        ({"runtimeClassName": "kata"}, "the runtimeClassName of its Pods"),
+    ],
+)
+async def test_a_job_that_runs_something_else_is_no_verdict(asked: Asked, pod: Json, what: str) -> None:
     """Whoever may create Jobs could lay one ready that always succeeds."""
     question = asked.question()
-    await asked.judge(question)
-    (job,) = asked.jobs()
-    fake = {key: job[key] for key in ("apiVersion", "kind")}
-    fake["metadata"] = {key: job["metadata"][key] for key in ("name", "labels", "annotations", "ownerReferences")}
-    fake["spec"] = {
-        "template": {"spec": {"containers": [{"name": "scan", "image": "true:1"}], "restartPolicy": "Never"}}
-    }
-    await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
-    await asked.world.create("jobs", fake)
-    with pytest.raises(InvalidError, match=r"in the image of .* scan, the args of .* scan.*; delete it"):
+    await asked.lay_ready(question, pod)
+    with pytest.raises(InvalidError, match=rf"differs from the gate's template in {what}; delete it"):
         await asked.judge(question)
 
 
 async def test_a_job_of_another_image_is_no_verdict(asked: Asked) -> None:
     """The same in all but the image, which always succeeds."""
     question = asked.question()
-    await asked.judge(question)
-    (job,) = asked.jobs()
-    fake = {key: job[key] for key in ("apiVersion", "kind")}
-    fake["metadata"] = {key: job["metadata"][key] for key in ("name", "labels", "annotations", "ownerReferences")}
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    fake["spec"] = {"template": {"spec": {"containers": [container | {"image": "true:1"}], "restartPolicy": "Never"}}}
-    await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
-    await asked.world.create("jobs", fake)
+    (container,) = asked.wanted(question)["spec"]["template"]["spec"]["containers"]
+    name = await asked.lay_ready(question, {"containers": [container | {"image": "true:1"}]})
     with pytest.raises(InvalidError, match="it differs from the gate's template in the image of the container scan;"):
         await asked.judge(question)
-    await asked.world.delete("batch/v1", "jobs", job["metadata"]["name"])
+    await asked.world.delete("batch/v1", "jobs", name)
     assert (await asked.verdict(question)).verdict is GateVerdict.PASS
+
+
+async def test_a_job_of_the_same_is_as_good_as_the_gates_own(asked: Asked) -> None:
+    question = asked.question()
+    await asked.lay_ready(question, {})
+    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
+    assert len(asked.jobs()) == 1
+
+
+async def test_a_field_that_nobody_knows_is_for_a_person(asked: Asked) -> None:
+    """Left out in silence, it would make the gate's own Job look like somebody else's."""
+    template = {"spec": {"containers": [{"name": "scan", "image": "example.com/scan:1"}], "securtyContext": {}}}
+    gate = Gate.model_validate({"job": {"template": {"spec": {"template": template}}}})
+    with pytest.raises(InvalidError, match=r"the gate's Job can't be created: .*securtyContext"):
+        await asked.judge(asked.question(gate))
+    assert asked.jobs() == []
 
 
 async def test_a_job_that_vanishes_is_made_anew_and_not_for_ever(asked: Asked) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
+from basetracker.adapters.gates.walk import below, objects_in, text_below
 from basetracker.adapters.kube import Json
 
 PULL_TROUBLE: Final = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -58,7 +59,7 @@ def is_over(job: Json) -> bool:
 def ending(job: Json, pods: Sequence[Json]) -> Ending:
     """How the Job stands; `pods` are those that it made, as far as they are still there."""
     if _condition(job, "Complete") is not None:
-        succeeded = _below(job, "status", "succeeded")
+        succeeded = below(job, "status", "succeeded")
         if isinstance(succeeded, int) and succeeded > 0 and _condition(job, "Failed") is None:
             return Ending(how=How.PASSED)
         return Ending(how=How.BROKEN, why="it is complete without a Pod that has succeeded")
@@ -72,18 +73,22 @@ def ending(job: Json, pods: Sequence[Json]) -> Ending:
 
 def _failure(pods: Sequence[Json]) -> Ending:
     """Why it failed, by the last Pod that failed."""
-    failed = [pod for pod in pods if _below(pod, "status", "phase") == "Failed"]
+    failed = [pod for pod in pods if below(pod, "status", "phase") == "Failed"]
     if not failed:
         return Ending(how=How.LOST, why="its Pod is gone")
-    pod = max(failed, key=lambda pod: (_text(pod, "metadata", "creationTimestamp"), _text(pod, "metadata", "name")))
+    pod = max(
+        failed, key=lambda pod: (text_below(pod, "metadata", "creationTimestamp"), text_below(pod, "metadata", "name"))
+    )
     if _was_disrupted(pod):
         return Ending(how=How.LOST, why="its Pod was evicted")
-    found = [end for one in _dicts(_below(pod, "status", "containerStatuses")) if (end := _end(pod, one)) is not None]
+    found = [
+        end for one in objects_in(below(pod, "status", "containerStatuses")) if (end := _end(pod, one)) is not None
+    ]
     # A container that has said no has judged, whatever became of those beside it.
     judged = next((end for end in found if end.how is How.FAILED), None)
     if judged is not None or found:
         return judged or found[0]
-    inits = _dicts(_below(pod, "status", "initContainerStatuses"))
+    inits = objects_in(below(pod, "status", "initContainerStatuses"))
     prepared = next((end for one in inits if (end := _end(pod, one)) is not None), None)
     if prepared is None:
         return Ending(how=How.LOST, why="no container of its Pod tells how it ended")
@@ -94,12 +99,12 @@ def _failure(pods: Sequence[Json]) -> Ending:
 
 def _end(pod: Json, container: Json) -> Ending | None:
     """What the end of one container means; None when it goes on, or ended well."""
-    ended = _below(container, "state", "terminated")
+    ended = below(container, "state", "terminated")
     code = ended.get("exitCode") if isinstance(ended, dict) else None
     if not isinstance(code, int) or isinstance(code, bool) or code == 0:
         return None
-    name, reason = _text(container, "name"), _text(ended, "reason")
-    where = {"pod": _text(pod, "metadata", "name"), "container": name}
+    name, reason = text_below(container, "name"), text_below(ended, "reason")
+    where = {"pod": text_below(pod, "metadata", "name"), "container": name}
     if reason == "OOMKilled":
         return Ending(how=How.LOST, why=f"its container {name} ran out of memory", **where)
     if reason in CANNOT_START or code in {126, 127}:
@@ -111,11 +116,11 @@ def _end(pod: Json, container: Json) -> Ending | None:
 
 def _was_disrupted(pod: Json) -> bool:
     """Whether the cluster ended the Pod, rather than its process."""
-    if _text(pod, "status", "reason"):  # Evicted, NodeLost, Shutdown, Preempting: a process that ends leaves none
+    if text_below(pod, "status", "reason"):  # Evicted, NodeLost, Shutdown, Preempting: a process that ends leaves none
         return True
     return any(
         condition.get("type") == "DisruptionTarget" and condition.get("status") == "True"
-        for condition in _dicts(_below(pod, "status", "conditions"))
+        for condition in objects_in(below(pod, "status", "conditions"))
     )
 
 
@@ -124,7 +129,7 @@ def _trouble(pods: Sequence[Json]) -> str:
     found = set()
     for pod in pods:
         for container in _containers(pod):
-            reason, name = _text(container, "state", "waiting", "reason"), _text(container, "name")
+            reason, name = text_below(container, "state", "waiting", "reason"), text_below(container, "name")
             if reason in PULL_TROUBLE:
                 found.add(f"the image of its container {name} can't be pulled")
             elif reason in CONFIG_TROUBLE:
@@ -134,24 +139,9 @@ def _trouble(pods: Sequence[Json]) -> str:
 
 def _containers(pod: Json) -> Iterator[Json]:
     for field in ("initContainerStatuses", "containerStatuses"):
-        yield from _dicts(_below(pod, "status", field))
+        yield from objects_in(below(pod, "status", field))
 
 
 def _condition(job: Json, kind: str) -> Json | None:
-    conditions = _dicts(_below(job, "status", "conditions"))
+    conditions = objects_in(below(job, "status", "conditions"))
     return next((one for one in conditions if (one.get("type"), one.get("status")) == (kind, "True")), None)
-
-
-def _dicts(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _below(document: Any, *path: str) -> Any:
-    for step in path:
-        document = document.get(step) if isinstance(document, dict) else None
-    return document
-
-
-def _text(document: Any, *path: str) -> str:
-    value = _below(document, *path)
-    return value if isinstance(value, str) else ""

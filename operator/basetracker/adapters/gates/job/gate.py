@@ -100,9 +100,9 @@ class JobGates:
             )
         try:
             with only_while(self._may):
-                job = await self._kube.post(
-                    path_of("batch/v1", "jobs", namespace), wanted, {"fieldManager": FIELD_MANAGER}
-                )
+                # Strict: what the API server would leave out would look like a Job of somebody else's.
+                params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+                job = await self._kube.post(path_of("batch/v1", "jobs", namespace), wanted, params)
         except ConflictError:
             found = await self._found(wanted)
             if found is None:

@@ -8,8 +8,9 @@ reports are fetched. Used by `gate.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from basetracker.adapters.gates.walk import below, objects_in, text_below
 from basetracker.adapters.kube import Json
 from basetracker.api.gate_reports import ReportSource
 from basetracker.api.severity import Severity
@@ -56,11 +57,11 @@ class Subject:
 def vulnerabilities(report: Json, image: ImageRef) -> list[Result] | None:
     """The results of trivy-operator's VulnerabilityReport; None when it isn't about the image's digest."""
     body = report.get("report")
-    if _below(body, "artifact", "digest") != str(image.digest):
+    if below(body, "artifact", "digest") != str(image.digest):
         return None
     source = ReportSource.TRIVY_OPERATOR
-    listed, summary = _below(body, "vulnerabilities"), _below(body, "summary")
-    name = _text(report, "metadata", "name")
+    listed, summary = below(body, "vulnerabilities"), below(body, "summary")
+    name = text_below(report, "metadata", "name")
     if listed is None and isinstance(summary, dict) and not any(summary.get(count) for count in _COUNTS.values()):
         listed = []  # how Go writes an empty list, at times
     if not isinstance(listed, list) or not isinstance(summary, dict):
@@ -78,12 +79,12 @@ def vulnerabilities(report: Json, image: ImageRef) -> list[Result] | None:
 
 
 def _vulnerability(item: object) -> Result:
-    severity = _below(item, "severity")
+    severity = below(item, "severity")
     is_mere_note = isinstance(severity, str) and severity.lower() in _NOTES
     return Result(
         source=ReportSource.TRIVY_OPERATOR,
-        policy=clean_name(_below(item, "vulnerabilityID")),
-        rule=clean_name(_below(item, "resource")),
+        policy=clean_name(below(item, "vulnerabilityID")),
+        rule=clean_name(below(item, "resource")),
         outcome=Outcome.WARN if is_mere_note else Outcome.FAIL,
         severity=_severity(severity),
     )
@@ -106,10 +107,10 @@ def bench_results(report: Json) -> list[Result]:
     """The results of kube-bench in a cluster-wide report; those that it doesn't score stop nothing."""
     found = []
     for item in _results(report):
-        if "kube bench" not in _text(item, "source").lower().replace("-", " "):
+        if "kube bench" not in text_below(item, "source").lower().replace("-", " "):
             continue
         result = _policy_result(item, ReportSource.KUBE_BENCH)
-        if result.outcome is Outcome.FAIL and _below(item, "scored") in (None, False):
+        if result.outcome is Outcome.FAIL and below(item, "scored") in (None, False):
             result = Result(
                 source=result.source,
                 policy=result.policy,
@@ -122,12 +123,12 @@ def bench_results(report: Json) -> list[Result]:
 
 
 def _policy_result(item: Json, source: ReportSource) -> Result:
-    severity = _below(item, "severity")
+    severity = below(item, "severity")
     outcome = _outcome(item, severity)
-    index = _text(item, "properties", "index")  # kube-bench's number of the check
-    policy, rule = _text(item, "policy"), _text(item, "rule")
+    index = text_below(item, "properties", "index")  # kube-bench's number of the check
+    policy, rule = text_below(item, "policy"), text_below(item, "rule")
     if source is ReportSource.KUBE_BENCH and index:
-        policy, rule = index, _text(item, "description") or rule
+        policy, rule = index, text_below(item, "description") or rule
     return Result(
         source=source,
         policy=clean_name(policy),
@@ -149,10 +150,10 @@ def _outcome(item: Json, severity: object) -> Outcome:
 
 def _is_about(report: Json, item: Json, subject: Subject) -> bool:
     """Whether the result names the subject; one that names nothing is about what the whole report names."""
-    named = _dicts(item.get("resources"))
+    named = objects_in(item.get("resources"))
     if not named:
         scope = report.get("scope")
-        named = [scope] if isinstance(scope, dict) else _dicts(_below(report, "metadata", "ownerReferences"))
+        named = [scope] if isinstance(scope, dict) else objects_in(below(report, "metadata", "ownerReferences"))
     return any(_names(one, subject) for one in named)
 
 
@@ -181,20 +182,5 @@ def _results(report: Json) -> list[Json]:
     if listed is None:
         return []
     if not isinstance(listed, list):
-        return [{"policy": _text(report, "metadata", "name"), "result": "unreadable"}]
+        return [{"policy": text_below(report, "metadata", "name"), "result": "unreadable"}]
     return [item if isinstance(item, dict) else {"result": "unreadable"} for item in listed]
-
-
-def _dicts(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _below(document: Any, *path: str) -> Any:
-    for step in path:
-        document = document.get(step) if isinstance(document, dict) else None
-    return document
-
-
-def _text(document: Any, *path: str) -> str:
-    value = _below(document, *path)
-    return value if isinstance(value, str) else ""

@@ -7,9 +7,10 @@ Used by `gate.py`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from basetracker.adapters.gates.reports.documents import Subject
+from basetracker.adapters.gates.walk import below, objects_in
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.errors import InvalidError, UnavailableError
 from basetracker.oci.refs import ImageRef, parse_image
@@ -46,8 +47,10 @@ async def _replica_sets(kube: Kube, namespace: str, deployment: Json, image: Ima
     query = {"labelSelector": _selector(deployment)}
     async for item in _listed(kube, path_of("apps/v1", "replicasets", namespace), query):
         subject = _subject("ReplicaSet", item, image)
-        is_ours = deployment["metadata"]["uid"] in {one.get("uid") for one in _owners(item)}
-        if subject is not None and is_ours and _below(item, "status", "replicas"):
+        is_ours = deployment["metadata"]["uid"] in {
+            one.get("uid") for one in objects_in(below(item, "metadata", "ownerReferences"))
+        }
+        if subject is not None and is_ours and below(item, "status", "replicas"):
             found.add(subject)
     return found
 
@@ -68,7 +71,7 @@ async def _listed(kube: Kube, path: str, query: Mapping[str, str]) -> AsyncItera
 
 def _selector(deployment: Json) -> str:
     """The Deployment's selector as a list request has it."""
-    selector = _below(deployment, "spec", "selector") or {}
+    selector = below(deployment, "spec", "selector") or {}
     words = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     for one in selector.get("matchExpressions") or ():
         key, values = one["key"], ",".join(one.get("values") or ())
@@ -106,21 +109,10 @@ def _subject(kind: str, document: Json, image: ImageRef) -> Subject | None:
 
 
 def _containers(document: Json) -> Iterator[tuple[str, ImageRef]]:
-    pod = _below(document, "spec", "template", "spec")
+    pod = below(document, "spec", "template", "spec")
     for field in ("initContainers", "containers"):
         for container in (pod.get(field) if isinstance(pod, dict) else None) or ():
             try:
                 yield str(container.get("name")), parse_image(str(container.get("image")))
             except (InvalidError, AttributeError):
                 continue
-
-
-def _owners(document: Json) -> list[Json]:
-    owners = _below(document, "metadata", "ownerReferences") or ()
-    return [one for one in owners if isinstance(one, dict)]
-
-
-def _below(document: Any, *path: str) -> Any:
-    for step in path:
-        document = document.get(step) if isinstance(document, dict) else None
-    return document
