@@ -16,6 +16,7 @@ from basetracker.oci.manifest import (
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
+    PARTS_LIMIT,
     Config,
     Descriptor,
     HistoryEntry,
@@ -221,6 +222,20 @@ def test_what_is_no_configuration(content: bytes, says: str) -> None:
     with pytest.raises(InvalidError) as refusal:
         parse_config(content)
     assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [[], {}, 0, {"a": [0]}], ids=str)
+def test_a_document_of_very_many_values_is_refused_before_they_fill_the_memory(value: Any) -> None:
+    with pytest.raises(InvalidError, match=f"the manifest has more than {PARTS_LIMIT} values; push the image again"):
+        parse_manifest(image(x=[value] * PARTS_LIMIT))
+    with pytest.raises(InvalidError, match=f"the image configuration has more than {PARTS_LIMIT} values"):
+        parse_config(config(x=[value] * PARTS_LIMIT))
+
+
+def test_a_document_of_many_values_or_long_ones_is_read() -> None:
+    found = parse_config(config(history=[{"created_by": "x"}] * 10_000, config={"Labels": {"sbom": "y" * 4_000_000}}))
+    assert len(found.history) == 10_000
+    assert len(found.labels["sbom"]) == 4_000_000
 
 
 def test_odd_settings_are_passed_over() -> None:

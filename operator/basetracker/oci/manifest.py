@@ -27,6 +27,10 @@ MANIFEST_TYPES: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
 BASE_NAME: Final = "org.opencontainers.image.base.name"
 
+PARTS_LIMIT: Final = 200_000
+"""How many values a document may have at most. A small document of nothing but brackets takes twenty times its size in
+memory, and nearly a second of all threads; a large real one has some thousands of values."""
+
 _TIME = re.compile(
     r"(?P<second>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
     r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})"
@@ -220,6 +224,9 @@ def _platform(entry: Mapping[str, Any]) -> Platform:
 
 
 def _object(content: bytes, what: str) -> dict[str, Any]:
+    # A comma or a bracket in a string counts as well, which is far from the limit in what builders write.
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > PARTS_LIMIT:
+        raise InvalidError(f"{what} has more than {PARTS_LIMIT} values; push the image again with fewer")
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

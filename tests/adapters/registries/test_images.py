@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from basetracker.adapters.registries.content import ImageReader
 from basetracker.emulators import images, samples
 from basetracker.emulators.images import OCI_INDEX, OCI_MANIFEST, Image, Index, assemble, descriptor, encode
 from basetracker.errors import InvalidError
 from basetracker.oci.manifest import BASE_DIGEST, BASE_NAME
-from basetracker.oci.refs import parse_image
+from basetracker.oci.refs import Digest, parse_image
 
 from .conftest import World
 
@@ -168,6 +169,77 @@ async def test_the_cache_is_bounded(opened: World) -> None:
     assert len(opened.asked("GET")) == before
     await reader.image(pushed[0], None)
     assert len(opened.asked("GET")) > before
+
+
+def wordy(length: int) -> Image:
+    """An image whose only layer is said to be made by a command of so many characters."""
+    layer = images.make_layer({"/a": "x"})
+    document = json.loads(samples.python().config)
+    document["rootfs"]["diff_ids"] = [layer.diff_id]
+    document["history"] = [{"created_by": "x" * length}]
+    return assemble(encode(document), (layer,))
+
+
+async def test_an_image_that_says_very_much_takes_the_place_of_many_in_the_cache(opened: World) -> None:
+    reader = opened.reader(azure=False, cache_size=20)
+    small = [opened.push(f"{HOST}/base/python:{n}", samples.python(f"3.12.{n}")) for n in range(3)]
+    large = opened.push(f"{HOST}/base/large:1", wordy(1_000_000))
+    for image in (*small, large):
+        await reader.image(image, None)
+    before = len(opened.asked("GET"))
+    await reader.image(large, None)
+    assert len(opened.asked("GET")) == before
+    await reader.image(small[0], None)
+    assert len(opened.asked("GET")) > before
+
+
+@pytest.mark.parametrize("length", [1_000, 100_000])
+async def test_a_large_document_is_read_beside_the_event_loop(length: int) -> None:
+    image = wordy(length)
+    config, others_had_a_turn = Digest.of(image.config), list[int]()
+
+    async def manifest(wanted: Digest) -> tuple[bytes, str]:
+        return image.manifest, image.media_type
+
+    async def configuration(wanted: Digest) -> bytes:
+        assert wanted == config
+        asyncio.get_running_loop().call_soon(others_had_a_turn.append, length)
+        return image.config
+
+    found = await ImageReader(parse_image(REF).repository, manifest, configuration).read(Digest.of(image.manifest))
+    assert found is not None
+    assert len(found.platforms[0].history[0].created_by) == length
+    assert others_had_a_turn == ([length] if length == 100_000 else [])
+
+
+async def test_of_many_platforms_a_few_are_read_at_once() -> None:
+    single = [samples.python(f"3.12.{n}") for n in range(12)]
+    entries = [
+        descriptor(one.manifest, one.media_type) | {"platform": {"os": "linux", "architecture": f"a{n}"}}
+        for n, one in enumerate(single)
+    ]
+    index = encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+    contents = {Digest.of(one.manifest): (one.manifest, one.media_type) for one in single}
+    contents[Digest.of(index)] = (index, OCI_INDEX)
+    configs = {Digest.of(one.config): one.config for one in single}
+    at_once: list[int] = []
+    now = 0
+
+    async def manifest(wanted: Digest) -> tuple[bytes, str]:
+        return contents[wanted]
+
+    async def configuration(wanted: Digest) -> bytes:
+        nonlocal now
+        now += 1
+        at_once.append(now)
+        await asyncio.sleep(0)
+        now -= 1
+        return configs[wanted]
+
+    found = await ImageReader(parse_image(REF).repository, manifest, configuration).read(Digest.of(index))
+    assert found is not None
+    assert len(found.platforms) == 12
+    assert 1 < max(at_once) <= 4
 
 
 async def test_an_image_needs_a_digest(opened: World) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from basetracker.errors import InvalidError
 from basetracker.oci.lineage import Image, PlatformImage
@@ -19,6 +20,11 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 CONFIG_LIMIT: Final = 8 * 1024 * 1024
 """Bytes."""
 _PLATFORM_LIMIT: Final = 64
+_AT_ONCE: Final = 4
+"""How many platforms of one image are read at once, so that large ones don't take up the memory together."""
+_LARGE: Final = 64 * 1024
+"""Bytes from which a document is read beside the event loop, which it would hold up by more than a few milliseconds."""
+_T = TypeVar("_T")
 
 FetchManifest = Callable[[Digest], Awaitable[tuple[bytes, str] | None]]
 """Answers a manifest's bytes and media type; None when there is no such manifest."""
@@ -32,6 +38,7 @@ class ImageReader:
         self._repository = repository
         self._manifest = manifest
         self._config = config
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, digest: Digest) -> Image | None:
         """The image with every platform; None when the repository has no such manifest.
@@ -57,12 +64,13 @@ class ImageReader:
         return Image(digest=digest, platforms=tuple(task.result() for task in tasks))
 
     async def _entry(self, entry: Descriptor, index: Index) -> PlatformImage:
-        found = await self._parsed(entry.digest)
-        if found is None:
-            raise self._incomplete(entry.digest)
-        if isinstance(found, Index):
-            raise InvalidError(f"{self._repository} has an index in an index, which nothing can run")
-        return await self._platform(entry.digest, found, entry, index.annotations)
+        async with self._turns:
+            found = await self._parsed(entry.digest)
+            if found is None:
+                raise self._incomplete(entry.digest)
+            if isinstance(found, Index):
+                raise InvalidError(f"{self._repository} has an index in an index, which nothing can run")
+            return await self._platform(entry.digest, found, entry, index.annotations)
 
     async def _platform(
         self, digest: Digest, manifest: Manifest, entry: Descriptor | None, outer: Mapping[str, str]
@@ -74,8 +82,7 @@ class ImageReader:
         content = await self._config(manifest.config.digest)
         if content is None:
             raise self._incomplete(manifest.config.digest)
-        self._match(manifest.config.digest, content)
-        config = parse_config(content)
+        config = await self._read(manifest.config.digest, content, parse_config)
         if len(config.diff_ids) != len(manifest.layers):
             # The container runtime refuses it as well; its diff_ids would prove nothing about its layers.
             raise InvalidError(
@@ -97,8 +104,16 @@ class ImageReader:
         if found is None:
             return None
         content, media_type = found
-        self._match(digest, content)
-        return parse_manifest(content, media_type)
+        return await self._read(digest, content, partial(parse_manifest, media_type=media_type))
+
+    async def _read(self, digest: Digest, content: bytes, parse: Callable[[bytes], _T]) -> _T:
+        """What the content says, which has to match the digest."""
+
+        def read() -> _T:
+            self._match(digest, content)
+            return parse(content)
+
+        return read() if len(content) < _LARGE else await asyncio.to_thread(read)
 
     def _match(self, digest: Digest, content: bytes) -> None:
         if not digest.matches(content):

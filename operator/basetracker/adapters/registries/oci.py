@@ -20,7 +20,7 @@ from basetracker.adapters.registries.auth import Authentication, ChallengeAuthen
 from basetracker.adapters.registries.content import CONFIG_LIMIT, MANIFEST_LIMIT, ImageReader
 from basetracker.adapters.registries.tokens import holder
 from basetracker.errors import DeniedError, InvalidError
-from basetracker.oci.lineage import Image
+from basetracker.oci.lineage import Image, PlatformImage
 from basetracker.oci.manifest import MANIFEST_TYPES, OCI_INDEX
 from basetracker.oci.refs import DOCKER_HUB, Digest, ImageRef, Repository
 from basetracker.ports import Clock, Credential
@@ -35,6 +35,8 @@ _FIRST_MISS: Final = 5.0
 _LONGEST_MISS: Final = 6 * 3600.0
 """Seconds for which a digest that isn't there is believed to be missing; each further miss doubles them. What was just
 pushed may need a moment to be everywhere; what was purged stays away."""
+_SHARE: Final = 32 * 1024
+"""Characters of what a platform's image says that take one place in the cache; nearly all say less."""
 _Key = tuple[Repository, Digest, str]
 
 
@@ -53,7 +55,7 @@ class OciRegistry:
         """`identity` reads from Azure registries; without it they are read as anybody may.
 
         `azure_hosts` are further hosts of Azure registries (a suffix when it begins with a dot). `cache_size` is in
-        images of one platform.
+        images of one platform; one that says unusually much counts for several.
         """
         self._http = http
         self._clock = clock
@@ -236,10 +238,21 @@ class OciRegistry:
         if image.digest in self._images:
             return
         self._images[image.digest] = image
-        self._cached += len(image.platforms)
+        self._cached += _places(image)
         while self._cached > self._cache_size and len(self._images) > 1:
             _, oldest = self._images.popitem(last=False)
-            self._cached -= len(oldest.platforms)
+            self._cached -= _places(oldest)
+
+
+def _places(image: Image) -> int:
+    """How many places of the cache the image takes."""
+    return sum(1 + _length(one) // _SHARE for one in image.platforms)
+
+
+def _length(image: PlatformImage) -> int:
+    """Characters of what is kept of it."""
+    said = sum(len(entry.created) + len(entry.created_by) + len(entry.comment) for entry in image.history)
+    return said + sum(map(len, image.diff_ids)) + sum(map(len, image.annotations.values()))
 
 
 def _found(answer: Answer, repository: Repository) -> Answer | None:
