@@ -14,6 +14,7 @@ from typing import Final
 from basetracker.api.gate_reports import OnMissing, ReportSource
 from basetracker.api.names import GateVerdict
 from basetracker.api.severity import Severity
+from basetracker.core.one_line import one_line
 
 SHOWN: Final = 5
 """How many failing results a message names."""
@@ -101,9 +102,8 @@ def has_judged(results: Iterable[Result]) -> bool:
 
 
 def clean_name(text: object) -> str:
-    """A name from a report, as it may stand in a message: one line, printable, bounded."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in str(text or "")[:1000]).split())
-    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
+    """A name from a report, as it may stand in a message."""
+    return one_line(str(text or ""), LONGEST_NAME)
 
 
 def _failures(failing: Collection[Result]) -> str:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from basetracker.api.severity import Severity
+from basetracker.core.one_line import one_line
 from basetracker.errors import InvalidError
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -160,9 +161,7 @@ def _text(document: Mapping[Any, Any], name: str) -> str:
 
 
 def _word(text: str) -> str:
-    """On one line, in printable characters, and of a bounded length; it goes into messages."""
-    kept = "".join(one if one.isprintable() else " " for one in text)
-    return " ".join(kept.split())[:_LONGEST_WORD]
+    return one_line(text, _LONGEST_WORD)
 
 
 def _decoded(value: object) -> object:

@@ -17,6 +17,7 @@ from basetracker.adapters.gates.job.ending import Ending, How, ending, is_over
 from basetracker.adapters.gates.job.template import job_of, strangeness
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.api.names import FIELD_MANAGER, GateVerdict
+from basetracker.core.one_line import one_line
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, InvalidError, UnavailableError
 from basetracker.oci.refs import Digest
 from basetracker.ports import Answer, Clock, Credential, Question
@@ -189,7 +190,7 @@ _AFTERWARDS: Final = "it is made anew when it is gone"
 
 def last_words(text: str) -> str:
     """The last lines of a log as one line of at most `LONGEST_LOG` characters, without anything that isn't printed."""
-    lines = [_printable(line) for line in _ESCAPES.sub("", text).splitlines()]
+    lines = [one_line(line) for line in _ESCAPES.sub("", text).splitlines()]
     kept: list[str] = []
     left = LONGEST_LOG
     for line in reversed([line for line in lines if line]):
@@ -201,10 +202,6 @@ def last_words(text: str) -> str:
 
 
 _BETWEEN: Final = " | "
-
-
-def _printable(line: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in line).split())
 
 
 def _denied(what: str, namespace: str, error: DeniedError) -> DeniedError:

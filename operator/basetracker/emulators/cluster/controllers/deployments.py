@@ -11,6 +11,7 @@ from datetime import datetime
 
 from basetracker.emulators.cluster.client import Client
 from basetracker.emulators.cluster.controllers.loop import Key
+from basetracker.emulators.cluster.controllers.owning import concerned_owner, owned_by
 from basetracker.emulators.cluster.controllers.recorder import Recorder
 from basetracker.emulators.cluster.controllers.rollouts import (
     bounds_of,
@@ -21,7 +22,7 @@ from basetracker.emulators.cluster.controllers.rollouts import (
     replicas,
     template_hash,
 )
-from basetracker.emulators.cluster.document import Json, clone, condition_of, controller_of, dig, same
+from basetracker.emulators.cluster.document import Json, clone, condition_of, dig, same
 from basetracker.emulators.cluster.store import Change
 
 _KEY = "deployments.apps"
@@ -49,13 +50,7 @@ class Deployments:
 
     def concerned(self, change: Change) -> Iterable[Key]:
         """The Deployment itself, or the one that a ReplicaSet belongs to."""
-        if change.key == _KEY:
-            return [(_KEY, *change.name)]
-        if change.key == "replicasets.apps":
-            owner = controller_of(change.new.document)
-            if owner and owner["kind"] == "Deployment":
-                return [(_KEY, change.name[0], owner["name"])]
-        return []
+        return concerned_owner(change, "Deployment", _KEY, owned="replicasets.apps")
 
     def reconcile(self, key: Key) -> float | None:
         """Take the next step of the rollout and write down where it stands."""
@@ -77,12 +72,8 @@ class Deployments:
 
     def _replica_sets(self, deployment: Json) -> tuple[Json | None, list[Json]]:
         """The ReplicaSet of the present template, and the others, oldest first."""
-        uid, namespace = deployment["metadata"]["uid"], deployment["metadata"]["namespace"]
-        mine = [
-            item
-            for item in self._client.list("ReplicaSet", namespace)
-            if (controller_of(item) or {}).get("uid") == uid and not item["metadata"].get("deletionTimestamp")
-        ]
+        owned = owned_by(self._client, deployment, "ReplicaSet")
+        mine = [item for item in owned if not item["metadata"].get("deletionTimestamp")]
         mine.sort(key=revision)
         new = next((item for item in mine if same(_plain(item), deployment["spec"]["template"])), None)
         return new, [item for item in mine if item is not new]

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from basetracker.emulators.cluster.client import Client
 from basetracker.emulators.cluster.controllers.loop import Key
-from basetracker.emulators.cluster.document import Json, clone, condition_of, controller_of, dig, moment_of, rfc3339
+from basetracker.emulators.cluster.controllers.owning import concerned_owner, new_pod, owned_by
+from basetracker.emulators.cluster.document import Json, condition_of, dig, moment_of, rfc3339
 from basetracker.emulators.cluster.store import Change
 
 _KEY = "jobs.batch"
@@ -27,13 +28,7 @@ class Jobs:
 
     def concerned(self, change: Change) -> Iterable[Key]:
         """The Job itself, or the one that a Pod belongs to."""
-        if change.key == _KEY:
-            return [(_KEY, *change.name)]
-        if change.key == "pods":
-            owner = controller_of(change.new.document)
-            if owner and owner["kind"] == "Job":
-                return [(_KEY, change.name[0], owner["name"])]
-        return []
+        return concerned_owner(change, "Job", _KEY)
 
     def reconcile(self, key: Key) -> float | None:
         """Make the next Pod, or write down how it ended, or remove what has been there long enough."""
@@ -48,7 +43,7 @@ class Jobs:
 
     def _go_on(self, job: Json) -> float | None:
         spec, now = job["spec"], self._clock()
-        pods = self._pods(job)
+        pods = owned_by(self._client, job)
         count = {phase: sum(dig(pod, "status", "phase") == phase for pod in pods) for phase in _OVER}
         live = [pod for pod in pods if dig(pod, "status", "phase") not in _OVER]
         begun = moment_of(dig(job, "status", "startTime", default=rfc3339(now)))
@@ -64,7 +59,7 @@ class Jobs:
         elif count["Failed"] > spec.get("backoffLimit", 6):
             condition = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         elif not live and not spec.get("suspend"):
-            live = [self._client.create(_pod_of(job))]
+            live = [self._client.create(new_pod(job, "batch/v1", "Job", longest=57))]
         self._write(job, count, active=len(live), begun=begun, condition=condition)
         return _LOOK_AGAIN_SECONDS if condition is None and limit is not None else None
 
@@ -101,31 +96,3 @@ class Jobs:
         metadata = job["metadata"]
         self._client.delete("Job", metadata["namespace"], metadata["name"], uid=metadata["uid"])
         return None
-
-    def _pods(self, job: Json) -> list[Json]:
-        uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
-        return [pod for pod in self._client.list("Pod", namespace) if (controller_of(pod) or {}).get("uid") == uid]
-
-
-def _pod_of(job: Json) -> Json:
-    metadata, template = job["metadata"], clone(job["spec"]["template"])
-    owner = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "generateName": f"{metadata['name'][:57]}-",
-            "namespace": metadata["namespace"],
-            "labels": dig(template, "metadata", "labels", default={}),
-            "annotations": dig(template, "metadata", "annotations", default={}),
-            "ownerReferences": [owner],
-        },
-        "spec": template["spec"],
-    }

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from basetracker.emulators.cluster.client import Client
 from basetracker.emulators.cluster.controllers.loop import Key
-from basetracker.emulators.cluster.document import Json, clone, condition_of, controller_of, dig, moment_of
+from basetracker.emulators.cluster.controllers.owning import concerned_owner, new_pod, owned_by
+from basetracker.emulators.cluster.document import Json, condition_of, dig, moment_of
 from basetracker.emulators.cluster.store import Change
 
 _KEY = "replicasets.apps"
@@ -40,13 +41,7 @@ class ReplicaSets:
 
     def concerned(self, change: Change) -> Iterable[Key]:
         """The ReplicaSet itself, or the one that a Pod belongs to."""
-        if change.key == _KEY:
-            return [(_KEY, *change.name)]
-        if change.key == "pods":
-            owner = controller_of(change.new.document)
-            if owner and owner["kind"] == "ReplicaSet":
-                return [(_KEY, change.name[0], owner["name"])]
-        return []
+        return concerned_owner(change, "ReplicaSet", _KEY)
 
     def reconcile(self, key: Key) -> float | None:
         """Make or delete Pods; write down how many there are."""
@@ -57,21 +52,16 @@ class ReplicaSets:
         pods = self._pods(replica_set)
         wanted = dig(replica_set, "spec", "replicas", default=0)
         for _ in range(wanted - len(pods)):
-            self._client.create(_pod_of(replica_set))
+            self._client.create(new_pod(replica_set, "apps/v1", "ReplicaSet"))
         for pod in sorted(pods, key=_age_rank)[: max(len(pods) - wanted, 0)]:
             self._client.delete("Pod", namespace, pod["metadata"]["name"])
         return self._write_status(replica_set)
-
-    def _all_pods(self, replica_set: Json) -> list[Json]:
-        uid, namespace = replica_set["metadata"]["uid"], replica_set["metadata"]["namespace"]
-        pods = self._client.list("Pod", namespace)
-        return [pod for pod in pods if (controller_of(pod) or {}).get("uid") == uid]
 
     def _pods(self, replica_set: Json) -> list[Json]:
         """The Pods that count: neither ended nor on their way out."""
         return [
             pod
-            for pod in self._all_pods(replica_set)
+            for pod in owned_by(self._client, replica_set)
             if not pod["metadata"].get("deletionTimestamp")
             and dig(pod, "status", "phase") not in ("Failed", "Succeeded")
         ]
@@ -87,7 +77,7 @@ class ReplicaSets:
             "readyReplicas": ready,
             "availableReplicas": available,
             "terminatingReplicas": sum(
-                1 for pod in self._all_pods(replica_set) if pod["metadata"].get("deletionTimestamp")
+                1 for pod in owned_by(self._client, replica_set) if pod["metadata"].get("deletionTimestamp")
             ),
             "observedGeneration": dig(replica_set, "metadata", "generation", default=1),
         }
@@ -104,27 +94,3 @@ def _age_rank(pod: Json) -> tuple[bool, bool, int]:
     """Pods that are not scheduled or not ready go first, then the youngest."""
     version = -int(pod["metadata"]["resourceVersion"])
     return bool(dig(pod, "spec", "nodeName")), is_ready(pod), version
-
-
-def _pod_of(replica_set: Json) -> Json:
-    metadata, template = replica_set["metadata"], clone(replica_set["spec"]["template"])
-    owner = {
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "generateName": f"{metadata['name']}-",
-            "namespace": metadata["namespace"],
-            "labels": dig(template, "metadata", "labels", default={}),
-            "annotations": dig(template, "metadata", "annotations", default={}),
-            "ownerReferences": [owner],
-        },
-        "spec": template["spec"],
-    }
