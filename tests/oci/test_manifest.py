@@ -204,6 +204,38 @@ def test_a_configuration_may_lack_history_and_labels(nothing: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({"config": {"User": "1000:0"}}, "1000:0"),
+        ({"config": {"User": ""}}, ""),
+        ({"config": {}}, ""),
+        ({"config": None}, ""),
+        ({}, ""),
+        ({"config": {"User": 1000}}, ""),
+        ({"config": {"User": "1000", "user": "root"}}, ""),
+        ({"config": {"user": "1000"}}, ""),
+        ({"config": {"User": "1000", "U\u017fer": "root"}}, ""),
+        ({"config": {"User": "1000"}, "Config": {"User": "root"}}, ""),
+    ],
+)
+def test_a_user_that_runtimes_may_read_otherwise_is_root(fields: dict[str, Any], user: str) -> None:
+    assert parse_config(config(**fields)).user == user
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        config(config={"User": "1000"}).replace(b'"User": "1000"', b'"User": "1000", "User": "root"'),
+        config(config={"User": "1000"}).replace(b'"rootfs"', b'"config": {"User": "root"}, "rootfs"'),
+        config(config={"User": "1000"}).replace(b'"User": "1000"', b'"User": "1000", "U\\u0073er": "root"'),
+    ],
+)
+def test_a_field_that_is_named_twice_is_read_by_nobody(twice: bytes) -> None:
+    with pytest.raises(InvalidError, match="the image configuration names a field twice"):
+        parse_config(twice)
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"{", "the image configuration is not complete JSON; push the image again"),

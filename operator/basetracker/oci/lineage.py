@@ -46,6 +46,10 @@ class PlatformImage:
     diff_ids: tuple[str, ...]
     history: tuple[HistoryEntry, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of its layers as they are stored."""
+    user: str = ""
+    """As whom its program runs unless told otherwise, as the configuration has it; root when empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,12 +97,13 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What an image configuration says that lineage needs; `diff_ids` are digests of the uncompressed layers."""
+    """What an image configuration says that lineage and gates need; `diff_ids` are digests of the uncompressed layers."""
 
     platform: Platform
     diff_ids: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
     labels: Mapping[str, str]
+    user: str = ""
 
 
 def parse_manifest(content: bytes, media_type: str = "") -> Index | Manifest:
@@ -153,6 +154,7 @@ def parse_config(content: bytes) -> Config:
             _history(entry) for entry in (_list(document, "history", where) if document.get("history") else ())
         ),
         labels=_strings(settings.get("Labels")) if isinstance(settings, dict) else {},
+        user=_user(document),
     )
 
 
@@ -176,6 +178,22 @@ def _history(entry: object) -> HistoryEntry:
         comment=str(entry.get("comment") or ""),
         empty_layer=bool(entry.get("empty_layer")),
     )
+
+
+def _user(document: Mapping[str, Any]) -> str:
+    """As whom the image runs. Empty, which is root, where the runtime may read another word for it than is read here.
+
+    Runtimes take names of fields in any case, and of two the last; which one that is isn't known any more.
+    """
+    settings = _only(document, "config")
+    user = _only(settings, "User") if isinstance(settings, dict) else None
+    return user if isinstance(user, str) else ""
+
+
+def _only(document: Mapping[str, Any], key: str) -> object:
+    """The value of the key; None when there is one that differs from it in case alone."""
+    alike = [name for name in document if name.casefold() == key.casefold()]
+    return document[key] if alike == [key] else None
 
 
 def _descriptor(entry: object, where: str) -> Descriptor:
@@ -228,12 +246,25 @@ def _object(content: bytes, what: str) -> dict[str, Any]:
     if content.count(b",") + content.count(b"[") + content.count(b"{") > PARTS_LIMIT:
         raise InvalidError(f"{what} has more than {PARTS_LIMIT} values; push the image again with fewer")
     try:
-        document = json.loads(content)
+        document = json.loads(content, object_pairs_hook=_each_once)
+    except _TwiceError as error:
+        raise InvalidError(f"{what} names a field twice, so that each reader reads another; build it again") from error
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"{what} is not complete JSON; push the image again") from error
     if not isinstance(document, dict):
         raise InvalidError(f"{what} is not a JSON object; push the image again")
     return document
+
+
+class _TwiceError(ValueError):
+    """An object names a field twice."""
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _TwiceError
+    return found
 
 
 def _list(document: Mapping[str, Any], key: str, what: str) -> Sequence[Any]:

@@ -97,6 +97,8 @@ class ImageReader:
             diff_ids=config.diff_ids,
             history=config.history,
             annotations={name: said[name] for name in (BASE_DIGEST, BASE_NAME) if name in said},
+            size=sum(layer.size for layer in manifest.layers),
+            user=config.user,
         )
 
     async def _parsed(self, digest: Digest) -> Index | Manifest | None:
