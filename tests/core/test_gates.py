@@ -240,7 +240,7 @@ class TestWhatFailsByNow:
         assert item.validated == evidence().model_copy(update={"failing": said(FAIL)})
         told = {one.type: one for one in after.status.conditions}
         assert told[ConditionType.READY].status == "True"
-        assert told[ConditionType.RUNNING_FAILS].message == "checkout: gate signature: so it is"
+        assert told[ConditionType.RUNNING_FAILS].message == f"checkout: {NEW.short} fails gate signature: so it is"
         assert [entry.event for entry in after.happened] == [HistoryEvent.FAILS_SINCE]
         assert NEW.short in after.happened[0].reason
 

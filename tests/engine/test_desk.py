@@ -353,3 +353,19 @@ async def test_a_failure_that_is_known_is_asked_about_again_by_a_new_process() -
     house.restart()
     await house.run(5)
     assert item_of(house).state is State.CURRENT
+
+
+async def test_an_image_of_the_team_s_own_that_fails_makes_way() -> None:
+    house = House()
+    gate = GateInMemory(says(PASS))
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
+    own = house.world.registry.push(IMAGE, ("os 1", "python 1", "checkout of the team"))
+    house.world.cluster.deployment("checkout", str(IMAGE.pinned(own)))
+    validated = house.world.registry.push(IMAGE, ("os 1", "python 1", "checkout 2"))
+    await house.run(5)
+    assert digest_name(house) == house.world.registry.readable(str(own)), "it contains the base and passes"
+    assert {question.image.digest for question in gate.asked} == {own, validated}
+    gate.mind = lambda question: says(FAIL if question.image.digest == own else PASS)(question)
+    await house.run(24 * 60)
+    assert digest_name(house) == house.world.registry.readable(str(validated))
+    assert len(house.world.cluster.delivered) == 1

@@ -136,9 +136,7 @@ def _whole_status() -> status.Status:
                 lineage=Verdict.REFUTED,
                 stale_since=now,
                 latest=status.Latest(digest=digest),
-                validated=status.Validated(
-                    digest=digest, base_digest=digest, at=now, gates=(gate,), failing=gate, superseded=gate
-                ),
+                validated=status.Validated(digest=digest, base_digest=digest, at=now, gates=(gate,), failing=gate),
                 build=status.BuildStatus(
                     run_id="cf12",
                     state=names.BuildState.QUEUED,
@@ -153,6 +151,7 @@ def _whole_status() -> status.Status:
                     message="A sentence.",
                 ),
                 gates=(gate,),
+                failing=(gate,),
                 workloads=(
                     status.WorkloadStatus(
                         kind="Deployment",

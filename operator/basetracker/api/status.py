@@ -120,8 +120,7 @@ class Validated(Document):
     """The digest that passed every gate, and the base that it was validated for.
 
     `gates` is the evidence: what the gates besides lineage said when it was validated. `failing` is the one of them that
-    says otherwise by now. `superseded` is such a gate of the digest that this one took the place of, while a workload still
-    runs that.
+    says otherwise by now.
     """
 
     digest: StoredDigest
@@ -129,7 +128,6 @@ class Validated(Document):
     at: Time
     gates: tuple[GateStatus, ...] = ()
     failing: GateStatus | None = None
-    superseded: GateStatus | None = None
 
 
 class BuildStatus(Document):
@@ -184,7 +182,10 @@ class Protected(Document):
 
 
 class DownstreamStatus(Document):
-    """One downstream image."""
+    """One downstream image.
+
+    `failing` is, for each digest that runs besides the validated one, the gate that it fails by now.
+    """
 
     name: str
     state: State
@@ -197,6 +198,7 @@ class DownstreamStatus(Document):
     build: BuildStatus | None = None
     gates: tuple[GateStatus, ...] = ()
     workloads: tuple[WorkloadStatus, ...] = ()
+    failing: tuple[GateStatus, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     protected: tuple[Protected, ...] = ()
 

@@ -25,12 +25,12 @@ def conditions_of(
     tracker: Tracker,
     seen: Sequence[ImageSeen],
     steps: Sequence[Step],
-    failing: Mapping[str, GateStatus],
+    failing: Mapping[str, Sequence[GateStatus]],
     now: datetime,
 ) -> tuple[Condition, ...]:
     """Ready always; Reconciling and Stalled while they hold; a task's own trigger where it is switched on.
 
-    `failing` is, by the name of the image, the gate that its validated digest fails by now.
+    `failing` is, by the name of the image, the gate that each digest fails by now which is the validated one or runs.
     """
     found = [_ready(tracker, seen, steps)]
     is_plan = tracker.spec is not None and tracker.spec.rollout.mode is Mode.PLAN
@@ -43,7 +43,11 @@ def conditions_of(
     elif any(step.state not in _IN_ORDER for step in steps):
         found.append((ConditionType.RECONCILING, "True", *_told(seen, steps, _moving)))
     if failing:
-        told = "; ".join(f"{name}: gate {gate.name}: {gate.message}" for name, gate in failing.items())
+        told = "; ".join(
+            f"{name}: {gate.digest.short if gate.digest is not None else 'it'} fails gate {gate.name}: {gate.message}"
+            for name, gates in failing.items()
+            for gate in gates
+        )
         found.append((ConditionType.RUNNING_FAILS, "True", str(Reason.GATE_FAILED), told))
     message = _triggers(tracker, seen)
     if message:

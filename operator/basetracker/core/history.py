@@ -93,11 +93,12 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     rejected = _rejected(after)
     if rejected and rejected != _rejected(before):
         yield _entry(after, HistoryEvent.REJECTED, now, "", rejected, after.message)
-    failing = _failing(after)
-    if failing is not None and ((known := _failing(before)) is None or known.name != failing.name):
-        digest = str(failing.digest)
-        told = f"{_short(digest)} was validated and fails gate {failing.name} by now: {failing.message}"
-        yield _entry(after, HistoryEvent.FAILS_SINCE, now, "", digest, told)
+    known = {(gate.digest, gate.name) for gate in _failing(before)}
+    for gate in _failing(after):
+        if (gate.digest, gate.name) not in known:
+            digest = str(gate.digest)
+            told = f"{_short(digest)} runs or is validated and fails gate {gate.name} by now: {gate.message}"
+            yield _entry(after, HistoryEvent.FAILS_SINCE, now, "", digest, told)
     if after.reason is Reason.OVERRIDDEN and was is not after.reason:
         yield _entry(after, HistoryEvent.OVERRIDDEN, now, "", str(new.digest) if new else "", after.message)
     if before is not None and before.latest and after.latest and old == new and new is not None:
@@ -118,14 +119,17 @@ def _rejected(item: DownstreamStatus | None) -> str:
         return _digest_of_build(item)
     if item.reason is not Reason.GATE_FAILED:
         return ""
-    known = _failing(item)
+    told = {gate.digest for gate in _failing(item)}
     failed = (gate.digest for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest is not None)
-    return next((str(digest) for digest in failed if known is None or digest != known.digest), "")
+    return next((str(digest) for digest in failed if digest not in told), "")
 
 
-def _failing(item: DownstreamStatus | None) -> GateStatus | None:
-    """The gate that the validated digest has passed and fails by now."""
-    return item.validated.failing if item is not None and item.validated is not None else None
+def _failing(item: DownstreamStatus | None) -> tuple[GateStatus, ...]:
+    """For each digest that is validated or runs, the gate that it fails by now."""
+    if item is None:
+        return ()
+    validated = (item.validated.failing,) if item.validated is not None and item.validated.failing is not None else ()
+    return (*validated, *item.failing)
 
 
 def _build_entries(before: DownstreamStatus | None, after: DownstreamStatus, now: datetime) -> Iterable[HistoryEntry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -34,6 +35,8 @@ class _Scene:
     validated: Validated | None
     observed: Observed
     spec: Spec
+    failing: Collection[Digest | None] = ()
+    """The digests that fail a gate by now."""
 
     def row_before(self, workload: Workload, container: Container) -> WorkloadStatus | None:
         rows = self.before.workloads if self.before else ()
@@ -49,10 +52,17 @@ def rows_of(
     validated: Validated | None,
     observed: Observed,
     spec: Spec,
+    *,
+    failing: Collection[Digest | None] = (),
 ) -> tuple[Row, ...]:
     """A row for each container that the image is delivered to, or for each deploy entry that names none."""
     scene = _Scene(
-        seen=seen, before=before, validated=validated if base is not None else None, observed=observed, spec=spec
+        seen=seen,
+        before=before,
+        validated=validated if base is not None else None,
+        observed=observed,
+        spec=spec,
+        failing=failing,
     )
     rows: dict[tuple[str, str, str], Row] = {}
     for target in seen.targets:
@@ -97,8 +107,10 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
     if runs == scene.validated.digest:
         return _rolling(scene, workload, container, scene.validated.digest)
     is_enough = runs is not None and is_accepted(scene.seen.lineages.get(runs), scene.spec.accept)
-    # Where more than lineage is asked, what contains the base isn't enough: our own delivery makes way for the validated one.
-    makes_way = scene.spec.asked_gates and is_delivered(workload, container, scene.observed.tracker.key.name)
+    # Where more than lineage is asked, what contains the base isn't enough: our own delivery makes way for the validated one,
+    # and so does whatever fails a gate.
+    ours = is_delivered(workload, container, scene.observed.tracker.key.name)
+    makes_way = (scene.spec.asked_gates and ours) or runs in scene.failing
     if is_enough and not makes_way:
         return _settled(scene, workload, container, runs)
     before = scene.row_before(workload, container)

@@ -16,7 +16,14 @@ from basetracker.core.builds import followed, is_record_of
 from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
-from basetracker.core.validation import ToAsk, Validation, digests_to_ask, is_respecified, validation_of
+from basetracker.core.validation import (
+    ToAsk,
+    Validation,
+    digests_to_ask,
+    failing_among_running,
+    is_respecified,
+    validation_of,
+)
 from basetracker.oci.lineage import Lineage, Verdict
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -39,6 +46,8 @@ class Situation:
     """Another digest that contains the base and may still pass, while the validated one fails a gate by now."""
     mending: Digest | None = None
     """The validated digest that fails a gate by now and is to be built once more on the same base."""
+    failing: tuple[GateStatus, ...] = ()
+    """For each digest that runs besides the validated one, the gate that it fails by now."""
 
     @property
     def latest(self) -> Lineage | Problem | None:
@@ -56,10 +65,9 @@ class Situation:
         return self.validated.failing if self.validated is not None else None
 
     @property
-    def running_fails(self) -> GateStatus | None:
-        """The gate that an image fails by now which was validated and still runs, even if another one is to take its place."""
-        superseded = self.validated.superseded if self.validated is not None else None
-        return self.fails_since or superseded
+    def running_fails(self) -> tuple[GateStatus, ...]:
+        """For each digest that fails a gate by now and is the validated one or runs, that gate."""
+        return (*((self.fails_since,) if self.fails_since is not None else ()), *self.failing)
 
     @property
     def needs_build(self) -> bool:
@@ -81,7 +89,8 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
     base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
     build = _build(seen, before, base, observed, spec)
     found = validation_of(seen, before, base, build, observed, spec)
-    rows = rows_of(seen, before, base, found.fresh, observed, spec)
+    failing = failing_among_running(seen, before, found.validated, spec)
+    rows = rows_of(seen, before, base, found.fresh, observed, spec, failing={gate.digest for gate in failing})
     return Situation(
         seen=seen,
         before=before,
@@ -89,20 +98,13 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
         build=build,
         candidate=found.candidate,
         gates=found.gates,
-        validated=_while_it_runs(found.validated, rows),
-        fresh=_while_it_runs(found.fresh, rows),
+        validated=found.validated,
+        fresh=found.fresh,
         rows=rows,
         successor=found.successor,
         mending=_mending(found, before, build, rows, seen, spec),
+        failing=failing,
     )
-
-
-def _while_it_runs(validated: Validated | None, rows: tuple[Row, ...]) -> Validated | None:
-    """The record without what it says of the digest before, once nothing runs that any more."""
-    if validated is None or validated.superseded is None:
-        return validated
-    runs = any(row.status.digest == validated.superseded.digest for row in rows)
-    return validated if runs else validated.model_copy(update={"superseded": None})
 
 
 def is_failing_anew(before: Status, after: Status) -> bool:

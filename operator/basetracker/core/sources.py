@@ -70,6 +70,21 @@ def running_beside(
     return tuple(sorted(set(found) - {digest}))
 
 
+def running_digests(item: Downstream, targets: Iterable[TargetSeen]) -> tuple[Digest, ...]:
+    """What the chosen containers run of this image's repository, each digest once."""
+    found: set[Digest] = set()
+    for seen in targets:
+        if seen.workload is None:
+            continue
+        images = [image_of(one) for one in chosen_containers(item, seen.target, seen.workload)]
+        found |= {
+            image.digest
+            for image in images
+            if image is not None and image.repository == item.image.repository and image.digest is not None
+        }
+    return tuple(sorted(found))
+
+
 def digests_of_interest(
     item: Downstream,
     before: DownstreamStatus | None,
@@ -85,9 +100,5 @@ def digests_of_interest(
         found.append(before.build.digest if before.build else None)
     if run is not None:
         found.append(output_digest(run, item.image))
-    for seen in targets:
-        if seen.workload is None:
-            continue
-        images = [image_of(one) for one in chosen_containers(item, seen.target, seen.workload)]
-        found += [image.digest for image in images if image is not None and image.repository == item.image.repository]
+    found += running_digests(item, targets)
     return tuple(dict.fromkeys(digest for digest in found if digest is not None))

@@ -65,22 +65,21 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     return Folded(status=after.model_copy(update={"history": history}), happened=happened)
 
 
-def failing_since(decision: Decision) -> dict[str, GateStatus]:
-    """By the name of the image, the gate that a digest fails by now which was validated and still runs."""
-    return {item.seen.spec.name: gate for item in decision.situations if (gate := _failing(item)) is not None}
+def failing_since(decision: Decision) -> dict[str, tuple[GateStatus, ...]]:
+    """By the name of the image, the gate that each digest fails by now which is the validated one or runs."""
+    return {item.seen.spec.name: gates for item in decision.situations if (gates := _failing(item))}
 
 
-def _failing(situation: Situation) -> GateStatus | None:
-    """The gate that what runs fails by now; with the word that a rebuild, where there was one, has not helped."""
-    gate, build = situation.running_fails, situation.build
-    is_rebuilt = build is not None and build.state is BuildState.SUCCEEDED and build.replaces is not None
-    if gate is None or build is None or not is_rebuilt or build.replaces != gate.digest or situation.successor:
-        return gate
-    if situation.fails_since is None:
-        return gate  # what the rebuild made has passed, and has yet to be delivered
+def _failing(situation: Situation) -> tuple[GateStatus, ...]:
+    """What runs and fails by now; with the word that a rebuild, where there was one, has not helped."""
+    gate, build = situation.fails_since, situation.build
+    if gate is None or build is None or build.state is not BuildState.SUCCEEDED or situation.successor is not None:
+        return situation.running_fails
+    if build.replaces is None or build.replaces != gate.digest:
+        return situation.running_fails
     made = build.digest.short if build.digest is not None else "no image"
     message = f"{gate.message}; run {build.run_id} built it once more and made {made}, which doesn't take its place"
-    return gate.model_copy(update={"message": message})
+    return (gate.model_copy(update={"message": message}), *situation.failing)
 
 
 def with_intents(observed: Observed, decision: Decision, actions: Iterable[StartBuild]) -> Status:
@@ -140,6 +139,7 @@ def _after(
         build=build,
         gates=situation.gates,
         workloads=tuple(status for _, status in rows),
+        failing=situation.failing,
         rejected=before.rejected if before else (),
         protected=protected_after(situation, outcomes, spec) if spec is not None else (),
     )

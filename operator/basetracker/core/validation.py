@@ -10,13 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
 from basetracker.api.tracker import Spec, Tracker
-from basetracker.core.gating import LINEAGE, fails, is_down, lineage_gate, not_asked, passes, questions_of
+from basetracker.core.gating import (
+    LINEAGE,
+    fails,
+    is_accepted,
+    is_down,
+    lineage_gate,
+    not_asked,
+    passes,
+    questions_of,
+)
 from basetracker.core.observed import ImageSeen, Observed
+from basetracker.core.sources import running_digests
 from basetracker.oci.refs import Digest, ImageRef
+
+
+MOST_RUNNING: Final = 8
+"""How many digests of an image that run beside the validated one are asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +98,13 @@ def validation_of(
 class ToAsk:
     """What the gates besides lineage may have to be asked about.
 
-    `validated` is asked about again, whatever its base; `candidates` contain the current base, best first.
+    `validated` is asked about again, whatever its base; `candidates` contain the current base, best first; `running` is what
+    else runs and contains the current base.
     """
 
     validated: Digest | None = None
     candidates: tuple[Digest, ...] = ()
+    running: tuple[Digest, ...] = ()
 
 
 def digests_to_ask(
@@ -105,14 +122,38 @@ def digests_to_ask(
     held = kept is not None and holds(kept, questions_of(spec.asked_gates, seen.spec.image))
     fresh = [kept.digest] if kept is not None and kept.base_digest == base.digest else []
     choices = dict.fromkeys([*fresh, *_others(seen, build, base.digest, observed)])
-    return ToAsk(
-        validated=kept.digest if kept is not None and held else None,
-        candidates=tuple(
-            digest
-            for digest in choices
-            if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
-        ),
+    candidates = tuple(
+        digest for digest in choices if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
     )
+    validated = kept.digest if kept is not None and held else None
+    running = [
+        digest
+        for digest in running_digests(seen.spec, seen.targets)
+        if digest not in {validated, *candidates} and is_accepted(seen.lineages.get(digest), spec.accept)
+    ]
+    return ToAsk(validated=validated, candidates=candidates, running=tuple(running[:MOST_RUNNING]))
+
+
+def failing_among_running(
+    seen: ImageSeen, before: DownstreamStatus | None, validated: Validated | None, spec: Spec
+) -> tuple[GateStatus, ...]:
+    """For each digest that runs besides the validated one, the gate that it fails by now; kept until the gate says otherwise."""
+    questions = questions_of(spec.asked_gates, seen.spec.image)
+    stored = {gate.digest: gate for gate in before.failing} if before is not None else {}
+    if before is not None and before.validated is not None and before.validated.failing is not None:
+        stored[before.validated.digest] = before.validated.failing
+    found = []
+    for digest in running_digests(seen.spec, seen.targets):
+        if validated is not None and digest == validated.digest:
+            continue
+        said = {gate.name: gate for gate in seen.verdicts.get(digest, ()) if gate.digest == digest}
+        gate = next((one for one in said.values() if one.verdict is GateVerdict.FAIL), None)
+        known = stored.get(digest)
+        if gate is None and known is not None and known.question == questions.get(known.name):
+            latest = said.get(known.name)
+            gate = known if latest is None or latest.verdict is GateVerdict.PENDING else None
+        found += [gate] if gate is not None else []
+    return tuple(found[:MOST_RUNNING])
 
 
 def holds(kept: Validated, questions: Mapping[str, str]) -> bool:
@@ -131,7 +172,7 @@ def known_answers(
     evidence = (*kept.gates, *((kept.failing,) if kept.failing is not None else ())) if kept is not None else ()
     return {
         gate.name: gate
-        for gate in (*evidence, *before.gates)
+        for gate in (*evidence, *before.failing, *before.gates)
         if gate.digest == digest and gate.question == questions.get(gate.name)
     }
 
@@ -148,8 +189,6 @@ def _judged_again(kept: Validated | None, seen: ImageSeen, questions: Mapping[st
     """The record of what is validated, with the gate that it has passed and fails by now."""
     if kept is None:
         return None
-    if kept.superseded is not None and kept.superseded.question != questions.get(kept.superseded.name):
-        kept = kept.model_copy(update={"superseded": None})
     passed = {gate.name for gate in kept.gates if gate.question == questions.get(gate.name)}
     said = {gate.name: gate for gate in seen.verdicts.get(kept.digest, ()) if gate.name in passed}
     failing = next((gate for gate in said.values() if gate.verdict is GateVerdict.FAIL), None)
@@ -165,8 +204,7 @@ def _validated(
     """The record of a digest that has passed all gates; when it was validated for this base already that stays as it was."""
     if kept is not None and (kept.digest, kept.base_digest) == (digest, base):
         return kept.model_copy(update={"gates": tuple(gates[1:]), "failing": None})
-    superseded = (kept.failing or kept.superseded) if kept is not None and kept.digest != digest else None
-    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(gates[1:]), superseded=superseded)
+    return Validated(digest=digest, base_digest=base, at=observed.now, gates=tuple(gates[1:]))
 
 
 def _others(seen: ImageSeen, build: BuildStatus | None, base: Digest, observed: Observed) -> list[Digest]:

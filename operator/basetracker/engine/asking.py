@@ -39,6 +39,8 @@ def with_verdicts(desk: Desk, seen: ImageSeen, observed: Observed, spec: Spec) -
         verdicts[digest] = verdicts.get(digest) or asker.verdicts(digest)
         if not fails(verdicts[digest]):
             break
+    for digest in digests.running:
+        verdicts[digest] = asker.verdicts(digest)
     return replace(seen, verdicts=verdicts, gates_due=min([*asker.dues, slot.end]))
 
 

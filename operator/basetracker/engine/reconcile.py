@@ -153,5 +153,5 @@ class Reconciler:
             item.name: (str(item.state), item.stale_since.timestamp() if item.stale_since else None)
             for item in status.downstream
         }
-        failing = {name: gate.name for name, gate in failing_since(decision).items()}
+        failing = {name: gates[0].name for name, gates in failing_since(decision).items()}
         self._world.metrics.trackers.show(tracker.key.namespace, tracker.key.name, images, failing)

@@ -1,0 +1,130 @@
+"""What runs besides the validated digest: its gates are asked as well, and what fails one makes way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from basetracker.api.names import ConditionType, GateVerdict, HistoryEvent, Reason, State
+from basetracker.api.status import GateStatus, Status
+from basetracker.api.tracker import Tracker
+from basetracker.core.planner import decide
+from basetracker.core.situation import asked_about
+from basetracker.core.status import Folded, fold
+from basetracker.core.validation import MOST_RUNNING, ToAsk
+from basetracker.oci.lineage import Verdict
+from basetracker.oci.refs import Digest
+
+from .builders import B1, NEW, OLD, OTHER, Scene, row, workload
+from .test_gates import DEFENDED, decided, evidence, folded, is_delivered, said, scene
+
+PASS, FAIL, PENDING = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.PENDING
+
+
+def team_runs(verdict: GateVerdict | None = None, **fields: Any) -> Scene:
+    """NEW is validated; the workload runs OTHER, which contains the base and was put there by its team."""
+    answers = {OTHER: (said(verdict, digest=OTHER),)} if verdict is not None else {}
+    usual: dict[str, Any] = {"validated": evidence(), "workloads": (workload(OTHER),), "answers": answers}
+    return scene(**{**usual, **fields})
+
+
+def asked(one: Scene) -> ToAsk:
+    tracker: Tracker = one.tracker
+    assert tracker.spec is not None
+    return asked_about(one.observed().images[0], one.observed(), tracker.spec)
+
+
+def again(one: Scene, status: Status) -> Folded:
+    observed = one.observed(status)
+    return fold(observed, decide(observed), ())
+
+
+def test_what_runs_is_asked_about() -> None:
+    assert asked(team_runs()) == ToAsk(validated=NEW, candidates=(NEW,), running=(OTHER,))
+    assert asked(team_runs(workloads=(workload(NEW),))).running == ()
+
+
+def test_what_lacks_the_base_isn_t_asked_about_since_it_is_to_be_replaced() -> None:
+    assert asked(team_runs(verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.REFUTED})).running == ()
+
+
+def test_no_more_than_a_few_are_asked_about() -> None:
+    digests = [Digest.of(str(number).encode()) for number in range(20)]
+    workloads = tuple(workload(digest, name=f"w{number}") for number, digest in enumerate(digests))
+    one = team_runs(
+        workloads=workloads,
+        deploy=[f"w{number}" for number in range(20)],
+        verdicts={NEW: Verdict.PROVEN, **dict.fromkeys(digests, Verdict.PROVEN)},
+    )
+    assert asked(one).running == tuple(sorted(digests)[:MOST_RUNNING])
+
+
+@pytest.mark.parametrize("verdict", [PASS, PENDING, None])
+def test_while_nothing_objects_it_stays(verdict: GateVerdict | None) -> None:
+    after = folded(team_runs(verdict))
+    (item,) = after.status.downstream
+    assert (item.state, item.failing) == (State.CURRENT, ())
+    assert ConditionType.RUNNING_FAILS not in {one.type for one in after.status.conditions}
+
+
+def test_what_fails_makes_way_for_what_is_validated() -> None:
+    one = team_runs(FAIL)
+    assert is_delivered(decided(one))
+    after = folded(one)
+    assert after.status.downstream[0].failing == (said(FAIL, digest=OTHER),)
+    told = {condition.type: condition.message for condition in after.status.conditions}
+    assert told[ConditionType.RUNNING_FAILS] == f"checkout: {OTHER.short} fails gate signature: so it is"
+    (entry,) = [entry for entry in after.happened if entry.event is HistoryEvent.FAILS_SINCE]
+    assert entry.to == str(OTHER)
+
+
+def test_who_put_it_there_after_our_delivery_is_asked_first() -> None:
+    one = team_runs(FAIL, rows=(row(NEW),), workloads=(workload(OTHER, delivered=NEW, writer="kubectl"),))
+    after = folded(one)
+    (item,) = after.status.downstream
+    assert (item.state, item.reason) == (State.BLOCKED, Reason.OVERRIDDEN)
+    assert not is_delivered(decided(one))
+    assert ConditionType.RUNNING_FAILS in {condition.type for condition in after.status.conditions}
+
+
+@pytest.mark.parametrize("answer", [said(FAIL, digest=OTHER), said(PENDING, digest=OTHER), None])
+def test_it_is_told_once_and_until_the_gate_says_otherwise(answer: GateStatus | None) -> None:
+    one = team_runs(FAIL)
+    later = replace(one, answers={OTHER: (answer,)} if answer is not None else {})
+    second = again(later, folded(one).status)
+    assert second.happened == ()
+    assert second.status.downstream[0].failing == (said(FAIL, digest=OTHER),)
+    passed = again(replace(one, answers={OTHER: (said(PASS, digest=OTHER),)}), second.status)
+    assert passed.status.downstream[0].failing == ()
+
+
+@pytest.mark.parametrize("gates", [(DEFENDED,), ()])
+def test_a_gate_that_isn_t_asked_any_more_counts_for_nothing(gates: tuple[dict[str, Any], ...]) -> None:
+    one = team_runs(FAIL)
+    after = again(replace(one, gates=gates, answers={}), folded(one).status)
+    assert after.status.downstream[0].failing == ()
+
+
+def test_what_was_validated_and_fails_is_told_of_until_it_is_replaced_everywhere() -> None:
+    kept = evidence(OLD, B1).model_copy(update={"failing": said(FAIL, digest=OLD)})
+    one = scene(validated=kept, workloads=(workload(OLD),), rows=(row(OLD),), answers={NEW: (said(PASS),)})
+    after = folded(one)
+    (item,) = after.status.downstream
+    assert item.validated is not None
+    assert item.validated.digest == NEW
+    assert item.failing == (said(FAIL, digest=OLD),)
+    assert HistoryEvent.FAILS_SINCE not in {entry.event for entry in after.happened}, "that was told before"
+    assert ConditionType.RUNNING_FAILS in {condition.type for condition in after.status.conditions}
+    done = again(replace(one, workloads=(workload(NEW),), answers={}), after.status)
+    assert done.status.downstream[0].failing == ()
+    assert ConditionType.RUNNING_FAILS not in {condition.type for condition in done.status.conditions}
+
+
+def test_nothing_validated_leaves_it_where_it_is() -> None:
+    one = team_runs(FAIL, validated=None, answers={OTHER: (said(FAIL, digest=OTHER),), NEW: (said(FAIL),)})
+    assert not is_delivered(decided(one))
+    (item,) = folded(one).status.downstream
+    assert item.reason is Reason.GATE_FAILED
+    assert item.failing == (said(FAIL, digest=OTHER),)
