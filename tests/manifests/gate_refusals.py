@@ -35,6 +35,22 @@ def _notation(**changes: Any) -> dict[str, Any]:
     return {"signature": {"notation": {"trustStore": _STORE, "identities": ["CN=build"]} | changes}}
 
 
+_WORKFLOW = {
+    "issuer": "https://token.actions.githubusercontent.com",
+    "subject": "https://github.com/contoso/shop/.github/workflows/release.yml@refs/heads/main",
+}
+_ONE_SUBJECT = "name exactly one of subject and subjectPattern"
+
+
+def _keyless(**changes: Any) -> dict[str, Any]:
+    root = {"configMapRef": {"name": "sigstore", "key": "trusted_root.json"}}
+    return {"signature": {"cosign": {"keyless": {"identities": [_WORKFLOW], "trustedRoot": root} | changes}}}
+
+
+def _pattern(text: str) -> dict[str, Any]:
+    return {"issuer": _WORKFLOW["issuer"], "subjectPattern": text}
+
+
 SIGNATURE: tuple[Row, ...] = (
     ("a signature of nobody", {"signature": {}}, "signature", "name exactly one of cosign and notation"),
     (
@@ -43,7 +59,97 @@ SIGNATURE: tuple[Row, ...] = (
         "signature",
         "name exactly one of cosign and notation",
     ),
-    ("cosign without a key", {"signature": {"cosign": {}}}, "signature.cosign.publicKey", ""),
+    (
+        "cosign without a key or an identity",
+        {"signature": {"cosign": {}}},
+        "signature.cosign",
+        "name exactly one of publicKey and keyless",
+    ),
+    (
+        "cosign with a key and keyless",
+        _cosign(cosign={"publicKey": _KEYS} | _keyless()["signature"]["cosign"]),
+        "signature.cosign",
+        "name exactly one of publicKey and keyless",
+    ),
+    ("keyless by nobody", _keyless(identities=[]), "signature.cosign.keyless.identities", ""),
+    (
+        "keyless by too many",
+        _keyless(identities=[_WORKFLOW] * 17),
+        "signature.cosign.keyless.identities",
+        "",
+    ),
+    (
+        "a trusted root from nowhere",
+        _keyless(trustedRoot={}),
+        "signature.cosign.keyless.trustedRoot",
+        "name exactly one of configMapRef and secretRef",
+    ),
+    (
+        "a trusted root of the whole Secret",
+        _keyless(trustedRoot={"secretRef": {"name": "sigstore"}}),
+        "signature.cosign.keyless.trustedRoot.secretRef.key",
+        "",
+    ),
+    *(
+        (
+            f"keyless: {name}",
+            _keyless(identities=[_WORKFLOW, one]),
+            f"signature.cosign.keyless.identities[1]{below}",
+            says,
+        )
+        for name, one, below, says in (
+            ("no issuer", {"subject": "build@contoso.com"}, ".issuer", ""),
+            ("no subject", {"issuer": "https://login.contoso.com"}, "", _ONE_SUBJECT),
+            ("two subjects", _WORKFLOW | {"subjectPattern": "*@contoso.com"}, "", _ONE_SUBJECT),
+            *(
+                (f"issuer {bad or 'nothing'}", _WORKFLOW | {"issuer": bad}, ".issuer", "not an issuer; write the URL")
+                for bad in (
+                    "",
+                    "token.actions.githubusercontent.com",
+                    "http://a.test",
+                    "https://*",
+                    "https://a b",
+                    "https://",
+                )
+            ),
+            *(
+                (f"subject {bad or 'nothing'}", _WORKFLOW | {"subject": bad}, ".subject", "not a subject; write the")
+                for bad in ("", "*@contoso.com", "build @contoso.com", "bü@contoso.com", "https://github.com/contoso/*")
+            ),
+            *(
+                (f"pattern {bad or 'nothing'}", _pattern(bad), ".subjectPattern", "not a pattern; it has a '*'")
+                for bad in (
+                    "",
+                    "*",
+                    "build@contoso.com",
+                    "*@*",
+                    "*@*.contoso.com",
+                    "build@contoso.*",
+                    "https://*/contoso",
+                    "https://*.github.com/contoso/*",
+                    "https://github.com*/contoso",
+                    "https://*",
+                    "https://github.com/**",
+                    "https://github.com/a b*",
+                    "*://github.com/contoso",
+                    "github.com/contoso/*",
+                )
+            ),
+            *(
+                (
+                    f"repository {bad or 'nothing'}",
+                    _WORKFLOW | {"sourceRepository": bad},
+                    ".sourceRepository",
+                    "not a repository; write its URL",
+                )
+                for bad in ("", "contoso/shop", "https://github.com/contoso/*")
+            ),
+            *(
+                (f"ref {bad or 'nothing'}", _WORKFLOW | {"sourceRef": bad}, ".sourceRef", "not a ref; write all of it")
+                for bad in ("", "main", "refs/heads/*", "refs/")
+            ),
+        )
+    ),
     (
         "a key from nowhere",
         _cosign(cosign={"publicKey": {}}),

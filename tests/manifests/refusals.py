@@ -101,6 +101,34 @@ _SPEC: Json = {
         {"signature": {"cosign": {"publicKey": {"secretRef": {"name": "keys", "key": "cosign.pub"}}}}},
         {
             "signature": {
+                "cosign": {
+                    "keyless": {
+                        "identities": [
+                            {
+                                "issuer": "https://token.actions.githubusercontent.com",
+                                "subject": "https://github.com/contoso/ci/.github/workflows/sign.yml@refs/heads/main",
+                                "sourceRepository": "https://github.com/contoso/shop",
+                                "sourceRef": "refs/heads/main",
+                            },
+                            {"issuer": "https://login.contoso.com", "subjectPattern": "build-*@contoso.com"},
+                        ],
+                        "trustedRoot": {"configMapRef": {"name": "sigstore", "key": "trusted_root.json"}},
+                    }
+                }
+            }
+        },
+        {
+            "signature": {
+                "cosign": {
+                    "keyless": {
+                        "identities": [{"issuer": "https://login.contoso.com", "subject": "build@contoso.com"}],
+                        "trustedRoot": {"secretRef": {"name": "sigstore", "key": "trusted_root.json"}},
+                    }
+                }
+            }
+        },
+        {
+            "signature": {
                 "notation": {
                     "trustStore": {"configMapRef": {"name": "ca"}},
                     "timestampTrustStore": {"secretRef": {"name": "tsa"}},

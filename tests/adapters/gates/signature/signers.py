@@ -17,6 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from nacl.bindings import (
+    crypto_sign_ed25519ph_final_create,
+    crypto_sign_ed25519ph_state,
+    crypto_sign_ed25519ph_update,
+)
 
 from .authorities import NOW, Holder
 
@@ -41,13 +46,18 @@ def public_pem(key: CosignKey) -> bytes:
 
 
 def cosign_signature(key: CosignKey, message: bytes, hashed: hashes.HashAlgorithm | None = None) -> str:
-    """What cosign signs with a key, in base64."""
+    """What cosign signs with a key, in base64; an Ed25519 key with SHA-512 signs as cosign 3 does in bundles, hashed first."""
     hashed = hashed or hashes.SHA256()
     match key:
         case ec.EllipticCurvePrivateKey():
             value = key.sign(message, ec.ECDSA(hashed))
         case rsa.RSAPrivateKey():
             value = key.sign(message, padding.PKCS1v15(), hashed)
+        case _ if isinstance(hashed, hashes.SHA512):
+            state = crypto_sign_ed25519ph_state()
+            crypto_sign_ed25519ph_update(state, message)
+            secret = key.private_bytes_raw() + key.public_key().public_bytes_raw()
+            value = crypto_sign_ed25519ph_final_create(state, secret)
         case _:
             value = key.sign(message)
     return base64.b64encode(value).decode()

@@ -29,8 +29,9 @@ KEYS: list[tuple[CosignKey, hashes.HashAlgorithm]] = [
     (rsa_key(2048), hashes.SHA256()),
     (rsa_key(3072), hashes.SHA256()),
     (ED25519, hashes.SHA256()),
+    (ED25519, hashes.SHA512()),
 ]
-IDS = ["p256", "p384-sha256", "p384", "p521", "rsa2048", "rsa3072", "ed25519"]
+IDS = ["p256", "p384-sha256", "p384", "p521", "rsa2048", "rsa3072", "ed25519", "ed25519ph"]
 
 
 def public(key: CosignKey) -> Any:
@@ -49,9 +50,9 @@ def test_what_another_key_has_signed_does_not(key: CosignKey, hashed: hashes.Has
     payload = simple_payload(str(DIGEST))
     for stranger in (ec_key(256, 1), ec_key(384, 1), rsa_key(2048, 1), ed25519.Ed25519PrivateKey.generate()):
         with pytest.raises(RefusedError, match="isn't made with this key"):
-            verify_payload(payload, cosign_signature(stranger, payload), public(key), DIGEST)
+            verify_payload(payload, cosign_signature(stranger, payload, hashed), public(key), DIGEST)
         with pytest.raises(RefusedError, match="isn't made with this key"):
-            verify_bundle(bundle(stranger, statement(str(DIGEST))), public(key), DIGEST)
+            verify_bundle(bundle(stranger, statement(str(DIGEST)), hashed=hashed), public(key), DIGEST)
 
 
 @pytest.mark.parametrize(("key", "hashed"), KEYS, ids=IDS)

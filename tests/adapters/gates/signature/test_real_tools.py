@@ -247,22 +247,14 @@ async def test_a_certificate_for_tests_passes(bench: Bench) -> None:
 @pytest.mark.parametrize("new", [True, False], ids=["bundle", "old"])
 @pytest.mark.parametrize(
     "key",
-    [rsa_key(2048), rsa_key(4096), ec_key(384)],
-    ids=["rsa2048", "rsa4096", "p384"],
+    [rsa_key(2048), rsa_key(4096), ec_key(384), ed25519.Ed25519PrivateKey.generate()],
+    ids=["rsa2048", "rsa4096", "p384", "ed25519"],
 )
 async def test_every_kind_of_key_of_cosign_passes(bench: Bench, key: Any, new: bool) -> None:
     await bench.own_key(key)
     await bench.cosign(*([] if new else ["--new-bundle-format=false"]))
     answer = await bench.desk.ask(COSIGN)
     assert answer.verdict is GateVerdict.PASS, answer.message
-
-
-async def test_what_cosign_3_makes_with_ed25519_is_refused_with_the_reason(bench: Bench) -> None:
-    await bench.own_key(ed25519.Ed25519PrivateKey.generate())
-    await bench.cosign()
-    answer = await bench.desk.ask(COSIGN)
-    assert (answer.verdict, answer.reason) == (GateVerdict.PENDING, "SignatureRefused")
-    assert "or by cosign 3, whose Ed25519 signatures can't be verified here" in answer.message
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """What cosign signs with a key: the payload of its old layout, and the bundle of the new one.
 
-Owns both formats and what has to hold for each. A transparency log isn't asked: the key alone is trusted. Knows neither
-registries nor where the key came from. `gate` uses it.
+Owns both formats and what has to hold for each; `keyless` shares the statement. A transparency log isn't asked: the key alone is
+trusted. Knows neither registries nor where the key came from. `gate` uses it.
 
-Sources: cosign's signature specification (simple signing), DSSE 1.0, in-toto statement 1, sigstore bundle 0.3.
+Sources: cosign's signature specification (simple signing), DSSE 1.0, in-toto statement 1, sigstore bundle 0.3, RFC 8032.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from nacl.bindings import (
+    crypto_sign_BYTES,
+    crypto_sign_ed25519ph_final_verify,
+    crypto_sign_ed25519ph_state,
+    crypto_sign_ed25519ph_update,
+)
+from nacl.exceptions import BadSignatureError
 
 from basetracker.adapters.gates.signature.documents import RefusedError, from_base64, inner, items, read_object
 from basetracker.errors import InvalidError
@@ -89,6 +96,17 @@ def verify_bundle(content: bytes, key: PublicKey, digest: Digest) -> None:
     if kind != _STATEMENT:
         raise RefusedError("has a bundle without an in-toto statement")
     _verify_one_of(key, items(envelope, "signatures", "a bundle", most=_MOST), _authenticated(_STATEMENT, payload))
+    expect_statement(kind, payload, digest)
+
+
+def expect_statement(kind: object, payload: bytes, digest: Digest) -> None:
+    """Return when a payload of this type, whose signature is verified, says that the image of `digest` is signed.
+
+    Raises:
+        RefusedError: it says something else.
+    """
+    if kind != _STATEMENT:
+        raise RefusedError("has a bundle without an in-toto statement")
     statement = read_object(payload, "a statement")
     if statement.get("_type") not in _STATEMENTS or statement.get("predicateType") != _SIGN:
         raise RefusedError("states something else than that an image is signed")
@@ -128,14 +146,31 @@ def _verify(key: PublicKey, signature: bytes, message: bytes) -> None:
                 case rsa.RSAPublicKey():
                     key.verify(signature, message, padding.PKCS1v15(), trial)
                 case ed25519.Ed25519PublicKey():
-                    key.verify(signature, message)
+                    _verify_ed25519(key, signature, message)
         except (InvalidSignature, ValueError):
             continue
         return
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        # cosign 3 signs with Ed25519ph, which cryptography doesn't have.
-        raise RefusedError("isn't made with this key, or by cosign 3, whose Ed25519 signatures can't be verified here")
     raise RefusedError("isn't made with this key")
+
+
+def _verify_ed25519(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> None:
+    """Return when either form of RFC 8032 holds: cosign 3 signs bundles with Ed25519ph, and all else with Ed25519.
+
+    One can't be taken for the other. `cryptography` has no Ed25519ph, so that is libsodium's.
+    """
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        if len(signature) != crypto_sign_BYTES:
+            raise
+    else:
+        return
+    state = crypto_sign_ed25519ph_state()
+    crypto_sign_ed25519ph_update(state, message)
+    try:
+        crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
+    except BadSignatureError:
+        raise InvalidSignature from None
 
 
 def _trials(key: PublicKey) -> tuple[hashes.HashAlgorithm, ...]:

@@ -101,14 +101,37 @@ class SignatureGate:
         return self._without_signature(question, digest, gate.timeout, _lack(signer, refused, search))
 
     async def _signer(self, gate: api.SignatureGate, namespace: str) -> Signer:
-        if gate.cosign is not None:
-            return await self._by_cosign(gate.cosign, namespace)
+        if gate.cosign is not None and gate.cosign.keyless is not None:
+            return await self._by_keyless(gate.cosign.keyless, namespace)
+        if gate.cosign is not None and gate.cosign.public_key is not None:
+            return await self._by_key(gate.cosign.public_key, namespace)
         if gate.notation is not None:
             return await self._by_notation(gate.notation, namespace)
         raise InvalidError(api.ONE_SIGNER)
 
-    async def _by_cosign(self, cosign: api.Cosign, namespace: str) -> Signer:
-        source = cosign.public_key
+    async def _by_key(self, source: api.PublicKey, namespace: str) -> Signer:
+        content, place = await self._entry(source, namespace)
+        key = read_key(content, place)
+
+        def verify(candidate: Candidate, digest: Digest) -> str:
+            _verify_cosign(candidate, key, digest)
+            return f"cosign with the key in {place}"
+
+        wanted = f"of cosign with the key in {place}"
+        return Signer(wanted=wanted, candidates=Search.of_cosign, verify=verify)
+
+    async def _by_keyless(self, keyless: api.Keyless, namespace: str) -> Signer:
+        content, place = await self._entry(keyless.trusted_root, namespace)
+        check = await asyncio.to_thread(_keyless_check, keyless, content, place)
+
+        def verify(candidate: Candidate, digest: Digest) -> str:
+            return f"cosign as {check(candidate, digest)}"
+
+        wanted = f"of cosign as {' or '.join(_words_of(one) for one in keyless.identities)}"
+        return Signer(wanted=wanted, candidates=Search.of_cosign, verify=verify)
+
+    async def _entry(self, source: api.PublicKey | api.TrustedRoot, namespace: str) -> tuple[bytes, str]:
+        """The content of one entry, and where it lies."""
         reference = source.config_map_ref or source.secret_ref
         if reference is None:
             raise InvalidError(api.ONE_SOURCE)
@@ -117,15 +140,7 @@ class SignatureGate:
         entries = await self._data.read(kind, namespace, reference.name)
         if reference.key not in entries:
             raise MissingError(f"{where} has no entry {reference.key}")
-        place = f"the entry {reference.key} of {where}"
-        key = read_key(entries[reference.key], place)
-
-        def verify(candidate: Candidate, digest: Digest) -> str:
-            _verify_cosign(candidate, key, digest)
-            return f"cosign with the key in {place}"
-
-        wanted = f"of cosign with the key in {place}"
-        return Signer(wanted=wanted, candidates=Search.of_cosign, verify=verify)
+        return entries[reference.key], f"the entry {reference.key} of {where}"
 
     async def _by_notation(self, notation: api.Notation, namespace: str) -> Signer:
         anchors = await self._store(notation.trust_store, namespace)
@@ -205,3 +220,23 @@ def _verify_cosign(candidate: Candidate, key: PublicKey, digest: Digest) -> None
         verify_bundle(candidate.content, key, digest)
     else:
         verify_payload(candidate.content, candidate.value, key, digest)
+
+
+def _keyless_check(keyless: api.Keyless, content: bytes, place: str) -> Callable[[Candidate, Digest], str]:
+    """The check of keyless signatures by this trusted root. For a thread: what it needs takes long to import."""
+    from basetracker.adapters.gates.signature.keyless import KeylessTrust, read_root, verify_keyless
+
+    trust = KeylessTrust(root=read_root(content, place), identities=keyless.identities)
+
+    def check(candidate: Candidate, digest: Digest) -> str:
+        if candidate.media_type != BUNDLE:
+            raise RefusedError("is in cosign's old layout, where only those with a key count")
+        return verify_keyless(candidate.content, trust, digest)
+
+    return check
+
+
+def _words_of(identity: api.KeylessIdentity) -> str:
+    where = f" in {identity.source_repository}" if identity.source_repository else ""
+    at = f" at {identity.source_ref}" if identity.source_ref else ""
+    return f"{identity.subject or identity.subject_pattern} of {identity.issuer}{where}{at}"
