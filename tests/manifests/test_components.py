@@ -52,6 +52,7 @@ def test_the_reports_gate_may_read_reports(tmp_path: Path) -> None:
         (rule["apiGroups"][0], resource): rule["verbs"] for rule in role["rules"] for resource in rule["resources"]
     } == {
         ("apps", "replicasets"): ["list"],
+        ("", "pods"): ["list"],
         ("aquasecurity.github.io", "vulnerabilityreports"): ["list"],
         ("wgpolicyk8s.io", "policyreports"): ["get", "list"],
         ("wgpolicyk8s.io", "clusterpolicyreports"): ["list"],

@@ -143,6 +143,9 @@ def bumps_generation(resource: Resource, document: Json, old: Json) -> bool:
     ignored = {"metadata", "status"} if resource.has_status else {"metadata"}
 
     def desired(source: Json) -> Json:
-        return {key: value for key, value in source.items() if key not in ignored}
+        kept = {key: value for key, value in source.items() if key not in ignored}
+        if resource.kind == "Pod" and "spec" in kept:  # where it runs is written by a binding, which isn't counted
+            kept["spec"] = {key: value for key, value in kept["spec"].items() if key != "nodeName"}
+        return kept
 
     return not same(desired(document), desired(old))

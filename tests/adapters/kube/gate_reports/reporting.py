@@ -125,12 +125,25 @@ class Reports:
         metadata = {"name": f"replicaset-{name}-app", "labels": labels}
         await self.write("VulnerabilityReport", metadata, report=body | changes)
 
+    async def pod(self) -> Json:
+        """A Pod that runs the digest."""
+        owner = (await self.replica_set())["metadata"]["uid"]
+        async with asyncio.timeout(SECONDS):
+            while True:
+                found = await self.world.admin.get(self.world.path("v1", "pods"))
+                for item in found["items"]:
+                    if item["metadata"]["ownerReferences"][0]["uid"] == owner:
+                        return dict(item)
+                await asyncio.sleep(0.02)
+
     async def write_policies(
         self, *results: Json, kind: str = "PolicyReport", about: str = "ReplicaSet", **changes: Any
     ) -> None:
-        """A report of the ReplicaSet, or of the Deployment, as Kyverno writes it."""
-        metadata = (await (self.deployment() if about == "Deployment" else self.replica_set()))["metadata"]
-        scope = {"apiVersion": "apps/v1", "kind": about, "name": metadata["name"], "uid": metadata["uid"]}
+        """A report of the ReplicaSet, the Deployment or a Pod, as Kyverno writes it."""
+        find = {"Deployment": self.deployment, "ReplicaSet": self.replica_set, "Pod": self.pod}[about]
+        metadata = (await find())["metadata"]
+        version = "v1" if about == "Pod" else "apps/v1"
+        scope = {"apiVersion": version, "kind": about, "name": metadata["name"], "uid": metadata["uid"]}
         marks = {"name": metadata["uid"], "labels": {"app.kubernetes.io/managed-by": "kyverno"}}
         await self.write(kind, marks, **({"scope": scope, "results": list(results)} | changes))
 

@@ -68,6 +68,7 @@ async def test_a_control_that_fails_holds_the_whole_cluster_up(reports: Reports,
 async def test_nothing_is_asked_twice_or_listed_whole(reports: Reports, emulated: Any) -> None:
     await reports.write_vulnerabilities()
     await reports.write_policies(policy())
+    await reports.write_policies(policy(), kind="Report")
     await reports.write_bench({})
     emulated.requests.clear()
     await reports.judge(*ALL)
@@ -169,7 +170,7 @@ async def test_a_report_about_a_deployment_is_no_evidence(reports: Reports, emul
     assert (answer.verdict, answer.reason) == (GateVerdict.PENDING, "ReportsMissing")
     assert answer.message == (
         "no evidence yet: policy-report: there are reports about Deployments only, which may be of an earlier digest, and "
-        "none about their ReplicaSets"
+        "none about their ReplicaSets or Pods"
     )
     assert (await reports.judge("policy-report", onMissing="Pass")).reason == "ReportsMissing"
 

@@ -51,7 +51,7 @@ async def judged(reports: Reports, component: list[Json], path: Path) -> GateVer
 async def write_all(reports: Reports) -> None:
     await reports.write_vulnerabilities()
     await reports.write_policies(policy())
-    await reports.write_policies(policy(), kind="Report")
+    await reports.write_policies(policy(), kind="Report", about="Pod")
     await reports.write_bench({})
 
 

@@ -44,12 +44,16 @@ class Subject:
     is_pinned: bool
     """Whether its template names the wanted digest, rather than a tag only."""
     containers: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
+    """All its containers with their images, sorted."""
+    selector: str = ""
+    """How its Pods are listed."""
 
     @property
     def may_change(self) -> bool:
         """Whether it runs one digest after the other, so that a report about it may be about an earlier one.
 
-        A Deployment keeps its name and uid when its image changes; a ReplicaSet is one template's.
+        A Deployment keeps its name and uid when its image changes; a ReplicaSet is one template's, and its Pods are as well.
         """
         return self.kind == "Deployment"
 
@@ -96,11 +100,25 @@ def _severity(word: object) -> Severity | None:
 
 def policy_results(report: Json, source: ReportSource, subject: Subject, image: ImageRef) -> list[Result]:
     """The results of a PolicyReport or Report that are about the subject and not about another image of it."""
-    return [
-        _policy_result(item, source)
-        for item in _results(report)
-        if _is_about(report, item, subject) and not _is_of_another_image(item, image)
-    ]
+    listed = _results(report)
+    about = [item for item in listed if _is_about(report, item, subject)]
+    found = [_policy_result(item, source) for item in about if not _is_of_another_image(item, image)]
+    if (about or _is_about(report, {}, subject)) and _counts_more(report, listed):
+        kept_back = "results that the report counts but doesn't list"
+        found.append(Result(source=source, policy=kept_back, outcome=Outcome.ERROR))
+    return found
+
+
+def _counts_more(report: Json, listed: list[Json]) -> bool:
+    """Whether the summary speaks of failures that aren't listed: a report may be cut, or leave some kinds of results out."""
+    for word in (Outcome.FAIL, Outcome.ERROR):
+        told = below(report, "summary", word)
+        if told is None:
+            continue
+        found = sum(text_below(item, "result").lower() == word for item in listed)
+        if not isinstance(told, int) or told > found:
+            return True
+    return False
 
 
 def bench_results(report: Json) -> list[Result]:

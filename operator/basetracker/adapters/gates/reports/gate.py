@@ -7,7 +7,6 @@ it already.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
@@ -18,7 +17,7 @@ from basetracker.adapters.gates.reports.documents import (
     policy_results,
     vulnerabilities,
 )
-from basetracker.adapters.gates.reports.subjects import running
+from basetracker.adapters.gates.reports.subjects import pods_of, running
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.api.gate_reports import ReportSource
 from basetracker.api.names import GateVerdict
@@ -46,9 +45,7 @@ _CLUSTER_KINDS: Final = (
 _BENCH_LABELS: Final = ("!app.kubernetes.io/managed-by", "trivy-operator.source=CISKubeBenchReport")
 _NOTHING_RUNS: Final = "nothing in the namespace runs the digest"
 _NO_REPORT: Final = "there is no report about the digest"
-_MAYBE_EARLIER: Final = (
-    "there are reports about Deployments only, which may be of an earlier digest, and none about their ReplicaSets"
-)
+_MAYBE_EARLIER: Final = "there are reports about Deployments only, which may be of an earlier digest, and none about their ReplicaSets or Pods"
 _NO_CLUSTER_REPORT: Final = "there is no report about the cluster"
 
 
@@ -122,27 +119,37 @@ class ReportsJudge:
         """Kyverno calls a report by the uid of what it is about; Trivy's adapter by kind and name, or labels it so.
 
         These reports name no digest, so only what is pinned to the digest counts. What is said about a Deployment may have
-        been said about the digest that it ran before: it can object, but it is no evidence.
+        been said about the digest that it ran before: it can object, but it is no evidence. Kyverno leaves ReplicaSets out
+        unless it is told otherwise, and then their Pods are asked about.
         """
-        api_version, plural = _KINDS[source]
         results: list[Result] = []
         objections: list[Result] = []
         for subject in (one for one in subjects if one.is_pinned):
-            names = (subject.uid, f"trivy-vuln-polr-{subject.kind.lower()}-{subject.name}")
-            named = await asyncio.gather(
-                *(self._kube.get(path_of(api_version, plural, namespace, name)) for name in names)
-            )
-            labelled = await self._listed(path_of(api_version, plural, namespace), _trivy_labels(subject))
-            reports = {_uid(report, number): report for number, report in enumerate([*named, *labelled]) if report}
-            for report in reports.values():
-                said = objections if subject.may_change else results
-                said += policy_results(report, source, subject, image)
+            said = await self._said(source, namespace, image, subject)
+            if subject.may_change:
+                objections += said
+                continue
+            results += said
+            if not has_judged(said):
+                for pod in await pods_of(self._kube, namespace, subject):
+                    results += await self._said(source, namespace, image, pod)
         return Evidence(
             source=source,
             results=(*results, *objections),
             is_there=has_judged(results),
             missing=_MAYBE_EARLIER if has_judged(objections) else _NO_REPORT,
         )
+
+    async def _said(self, source: ReportSource, namespace: str, image: ImageRef, subject: Subject) -> list[Result]:
+        """What the reports about one object say."""
+        api_version, plural = _KINDS[source]
+        found = [await self._kube.get(path_of(api_version, plural, namespace, subject.uid))]
+        if subject.kind != "Pod":  # Trivy speaks of those above it
+            name = f"trivy-vuln-polr-{subject.kind.lower()}-{subject.name}"
+            found.append(await self._kube.get(path_of(api_version, plural, namespace, name)))
+            found += await self._listed(path_of(api_version, plural, namespace), _trivy_labels(subject))
+        reports = {_uid(report, number): report for number, report in enumerate(found) if report}
+        return [one for report in reports.values() for one in policy_results(report, source, subject, image)]
 
     async def _bench(self) -> Evidence:
         results: list[Result] = []

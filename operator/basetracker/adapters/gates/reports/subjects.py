@@ -1,4 +1,4 @@
-"""Who in the namespace runs the digest: Deployments, and those of their ReplicaSets that have Pods.
+"""Who in the namespace runs the digest: Deployments, those of their ReplicaSets that have Pods, and these Pods.
 
 Owns the way from a digest to objects that reports can be about. Needed since no report can be looked up by a digest.
 Used by `gate.py`.
@@ -7,16 +7,20 @@ Used by `gate.py`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from basetracker.adapters.gates.reports.documents import Subject
-from basetracker.adapters.gates.walk import below, objects_in
+from basetracker.adapters.gates.walk import below, objects_in, text_below
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.errors import InvalidError, UnavailableError
 from basetracker.oci.refs import ImageRef, parse_image
 
 MOST_PAGES: Final = 10
 MOST_SUBJECTS: Final = 100
+PODS: Final = 10
+"""How many Pods of a ReplicaSet are asked about: they are all alike."""
+_CONTAINERS: Final = ("initContainers", "containers")
 
 
 async def running(kube: Kube, namespace: str, image: ImageRef) -> list[Subject]:
@@ -53,6 +57,26 @@ async def _replica_sets(kube: Kube, namespace: str, deployment: Json, image: Ima
         if subject is not None and is_ours and below(item, "status", "replicas"):
             found.add(subject)
     return found
+
+
+async def pods_of(kube: Kube, namespace: str, replica_set: Subject) -> list[Subject]:
+    """Some Pods of a ReplicaSet, as they are while nothing has changed them since its template.
+
+    A container that admission has added would be spoken about as well, and a Pod whose spec was changed may have run another
+    digest before.
+    """
+    query = {"labelSelector": replica_set.selector, "limit": str(PODS)}
+    page = await kube.get(path_of("v1", "pods", namespace), query)
+    if not isinstance(below(page, "items"), list):
+        raise UnavailableError("a list of Pods can't be read")
+    found = []
+    for pod in objects_in(below(page, "items")):
+        metadata = pod.get("metadata") or {}
+        owners = {one.get("uid") for one in objects_in(metadata.get("ownerReferences"))}
+        is_first = metadata.get("generation") in (None, 0, 1)
+        if replica_set.uid in owners and is_first and _images(below(pod, "spec")) == replica_set.images:
+            found.append(replace(replica_set, kind="Pod", name=str(metadata["name"]), uid=str(metadata["uid"])))
+    return sorted(found)
 
 
 async def _listed(kube: Kube, path: str, query: Mapping[str, str]) -> AsyncIterator[Json]:
@@ -105,12 +129,20 @@ def _subject(kind: str, document: Json, image: ImageRef) -> Subject | None:
         uid=str(metadata["uid"]),
         is_pinned=any(reference.digest is not None for _, reference in containers),
         containers=tuple(sorted(name for name, _ in containers)),
+        images=_images(below(document, "spec", "template", "spec")),
+        selector=_selector(document),
     )
+
+
+def _images(pod: object) -> tuple[tuple[str, str], ...]:
+    """The containers of a Pod's spec with their images, sorted."""
+    containers = [one for field in _CONTAINERS for one in objects_in(below(pod, field))]
+    return tuple(sorted((text_below(one, "name"), text_below(one, "image")) for one in containers))
 
 
 def _containers(document: Json) -> Iterator[tuple[str, ImageRef]]:
     pod = below(document, "spec", "template", "spec")
-    for field in ("initContainers", "containers"):
+    for field in _CONTAINERS:
         for container in (pod.get(field) if isinstance(pod, dict) else None) or ():
             try:
                 yield str(container.get("name")), parse_image(str(container.get("image")))
