@@ -91,8 +91,11 @@ async def test_what_fails_by_now_is_built_once_more_validated_and_delivered() ->
 
 async def test_the_question_names_the_base_and_its_secret() -> None:
     house = House()
-    scanner = opened(house, name="python", secret=True)
+    scanner = opened(house, secret=True)
     await house.run(5)
+    assert scanner.asked[-1].base is None, "what isn't validated isn't built again"
+    scanner.publish(digest_name(house))
+    await house.run(6)
     asked = scanner.asked[-1]
     assert asked.base == BASE.pinned(house.world.registry.tags[BASE])
     assert asked.base_pull_secret == "hub"

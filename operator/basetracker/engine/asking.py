@@ -79,7 +79,9 @@ class _Asker:
         item = self._seen.spec
         running = running_beside(digest, item, self._before, self._seen.targets)
         base, base_digest = self._spec.base, self._observed.base.digest
-        weighs_base = self._spec.rescan.rebuild and named.kind.weighs_base
+        validated = self._before.validated if self._before is not None else None
+        is_validated = validated is not None and validated.digest == digest
+        weighs_base = self._spec.rescan.rebuild and named.kind.weighs_base and is_validated
         question = Question(
             tracker=self._observed.tracker.key,
             uid=self._observed.tracker.uid,
