@@ -21,9 +21,11 @@ from typing import Any, Final
 import click
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic.fields import FieldInfo
 
 from basetracker.api import names
 from basetracker.api.duration import format_duration
+from basetracker.api.size import format_size
 from basetracker.cli.main import COMMANDS, commands
 from basetracker.core import rules
 from basetracker.settings import Settings
@@ -266,13 +268,19 @@ def rule_order() -> str:
 def settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
-        value: Any = field.default
-        shown = (
-            format_duration(value) if isinstance(value, timedelta) else "" if value in (None, "", ()) else str(value)
-        )
         flag = "--" + name.replace("_", "-")
-        rows.append((_code(flag), _code(f"BASETRACKER_{name.upper()}"), _code(shown), str(field.description)))
+        rows.append((_code(flag), _code(f"BASETRACKER_{name.upper()}"), _code(_shown(field)), str(field.description)))
     return _table(("flag", "variable", "default", "meaning"), rows)
+
+
+def _shown(field: FieldInfo) -> str:
+    """A setting's default as it is written."""
+    value: Any = field.default
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if field.json_schema_extra == {"format": "size"}:
+        return format_size(value)
+    return "" if value in (None, "", ()) else str(value)
 
 
 def metrics() -> str:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from basetracker.api.duration import parse_duration
+from basetracker.api.size import parse_size
 
 
 def _words(value: object) -> object:
@@ -23,17 +24,23 @@ def _seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _bytes(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
 def _path(value: object) -> object:
     return None if value == "" else value
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+Size = Annotated[int, BeforeValidator(_bytes), Field(json_schema_extra={"format": "size"})]
+"""Bytes."""
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
 
 
 class Settings(BaseSettings):
-    """What can be set for a whole operator; lists are separated by commas, durations are written like 10s or 5m."""
+    """What can be set for a whole operator; lists are separated by commas, durations are written like 10s or 5m, sizes like 2Gi."""
 
     model_config = SettingsConfigDict(env_prefix="BASETRACKER_", extra="ignore", frozen=True)
 
@@ -62,7 +69,9 @@ class Settings(BaseSettings):
     arm_api_version: str = Field("", description="API version for tasks and runs; the SDK's own when empty.")
     trivy: str = Field("trivy", description="The Trivy program of the gates that ask it, by path or by name.")
     trivy_server: str = Field(
-        "", description="Address of a Trivy server, which then keeps the database; without it Trivy has one here."
+        "",
+        description="Address of a Trivy server, which then keeps the database; without it Trivy has one here. "
+        "With http:// only this machine or a Service of the cluster; its database may be 7 days old at most.",
     )
     trivy_cache: OptionalPath = Field(
         None,
@@ -75,9 +84,25 @@ class Settings(BaseSettings):
         "", description="Where Trivy's Java database comes from; without it images with Java archives can't be scanned."
     )
     trivy_db_interval: Duration = Field(
-        timedelta(hours=6), description="How often Trivy's database is downloaded anew, once a gate has asked for it."
+        timedelta(hours=6),
+        description="How often Trivy's database is downloaded anew, once a gate has asked for it; "
+        "one that was made or downloaded more than 7 days ago serves no longer.",
     )
     trivy_concurrency: int = Field(2, ge=1, le=64, description="How many images Trivy scans at once.")
+    trivy_memory: Size = Field(
+        1 << 30,
+        ge=192 << 20,
+        description="Memory that one run of Trivy may take; one for each scan at once has to fit into the container. "
+        "Bounds it on Linux only.",
+    )
+    trivy_room: Size = Field(
+        2 << 30, ge=1 << 20, description="Disk that one scan may fill in Trivy's folder, besides the databases there."
+    )
+    trivy_image_size: Size = Field(
+        10 << 30,
+        ge=1,
+        description="The largest image that is scanned, by its layers together as the registry stores them.",
+    )
     ca_file: OptionalPath = Field(None, description="PEM file of certificate authorities trusted besides the system's.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")

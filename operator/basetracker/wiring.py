@@ -21,6 +21,7 @@ from basetracker.adapters.gates.defender.gate import Defender
 from basetracker.adapters.gates.job.gate import JobGates
 from basetracker.adapters.gates.reports.gate import ReportsJudge
 from basetracker.adapters.gates.signature.gate import SignatureGate
+from basetracker.adapters.gates.trivy.bounds import Bounds
 from basetracker.adapters.gates.trivy.gate import TrivyJudge
 from basetracker.adapters.gates.trivy.making import TrivySettings, make_trivy
 from basetracker.adapters.gates.trivy.scanning import Trivy
@@ -214,6 +215,7 @@ def _trivy_settings(settings: Settings) -> TrivySettings:
         db_interval=settings.trivy_db_interval,
         concurrency=settings.trivy_concurrency,
         ca_file=settings.ca_file,
+        bounds=Bounds(memory=settings.trivy_memory, room=settings.trivy_room, image=settings.trivy_image_size),
     )
 
 

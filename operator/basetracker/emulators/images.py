@@ -193,6 +193,8 @@ def _apply_settings(config: Json, step: Step) -> None:
     environment = dict(line.split("=", 1) for line in config.get("Env", []))
     config["Env"] = [f"{name}={value}" for name, value in (environment | dict(step.env)).items()]
     config["Labels"] = dict(config.get("Labels") or {}) | dict(step.labels)
+    if step.line.startswith("USER "):
+        config["User"] = step.line.removeprefix("USER ")
 
 
 def squash(image: Image) -> Image:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +32,8 @@ from basetracker.oci.refs import Digest, ImageRef, parse_image
 from basetracker.ports import Answer, Credential, Question
 
 from .scanned import HOLES
-from .vulnerability_database import artifact
+from .stand_in import until
+from .vulnerability_database import artifact, write
 
 TRIVY = str(Path(sys.executable).with_name("trivy"))
 NO_TRIVY = "no Trivy here (its package for the tests is for Linux on x86-64)"
@@ -170,3 +173,40 @@ def ask(world: World, real: str) -> Ask:
         return await judge.judge(question(image, *running, **gate), credential)
 
     return asked
+
+
+@pytest.fixture
+async def server(world: World, real: str, tmp_path: Path) -> AsyncIterator[str]:
+    """A real Trivy server with the planted holes, which wants a token."""
+    cache = tmp_path / "server"
+    write(cache / "db", HOLES)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = await asyncio.create_subprocess_exec(
+        *(
+            real,
+            "server",
+            "--listen",
+            address,
+            "--cache-dir",
+            str(cache),
+            "--skip-db-update",
+            "--token",
+            "server-token",
+        ),
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        stdout=-3,
+        stderr=-3,
+    )
+    await until(lambda: _listens(address))
+    yield f"http://{address}"
+    process.kill()
+    await process.wait()
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return True
+    return False

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +16,7 @@ from basetracker.errors import InvalidError, UnavailableError
 from .conftest import DATABASE, World, question
 from .scanned import HOLES, alpine
 from .stand_in import StandIn, report, until
-from .vulnerability_database import MADE, Hole, artifact, write
+from .vulnerability_database import MADE, Hole, artifact
 
 BAD = {"openssl": "3.5.0-r0"}
 LATER = MADE + timedelta(hours=1)
@@ -113,43 +109,6 @@ async def test_the_next_process_goes_on_with_a_fresh_one(world: World, tmp_path:
     world.time.today = datetime.now(UTC) + timedelta(hours=7)
     assert (await world.judge(tool.path).judge(question(image), None)).verdict is GateVerdict.PASS
     assert len(tool.downloads) == 2, "an old one is downloaded anew"
-
-
-@pytest.fixture
-async def server(world: World, real: str, tmp_path: Path) -> AsyncIterator[str]:
-    """A real Trivy server with the planted holes, which wants a token."""
-    cache = tmp_path / "server"
-    write(cache / "db", HOLES)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    process = await asyncio.create_subprocess_exec(
-        *(
-            real,
-            "server",
-            "--listen",
-            address,
-            "--cache-dir",
-            str(cache),
-            "--skip-db-update",
-            "--token",
-            "server-token",
-        ),
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-        stdout=-3,
-        stderr=-3,
-    )
-    await until(lambda: _listens(address))
-    yield f"http://{address}"
-    process.kill()
-    await process.wait()
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.partition(":")
-    with suppress(OSError), socket.create_connection((host, int(port)), 1):
-        return True
-    return False
 
 
 async def test_a_server_can_have_the_database(world: World, real: str, server: str) -> None:

@@ -40,7 +40,7 @@ def whole() -> dict[str, Any]:
 
 
 def test_a_whole_report_is_read() -> None:
-    found = read_report(json.dumps(whole()).encode(), "", IMAGE, VULN)
+    found = read_report(json.dumps(whole()).encode(), "", IMAGE, VULN).scan
     assert [one.id for one in found.findings] == ["CVE-1"]
     assert found.blind == ""
 
@@ -75,7 +75,7 @@ def test_whatever_stands_in_a_place_of_it_hides_nothing_but_by_being_absent(plac
         target = target[step]
     target[place[-1]] = value
     try:
-        found = read_report(json.dumps(document).encode(), "", IMAGE, VULN)
+        found = read_report(json.dumps(document).encode(), "", IMAGE, VULN).scan
     except InvalidError:
         return
     is_empty = not value and place[0] == "Results" and place[-1] not in {"VulnerabilityID", "PkgName"}
@@ -94,7 +94,7 @@ def test_garbage_is_never_a_scan(content: bytes) -> None:
 @given(st.text(max_size=50))
 def test_what_is_logged_can_only_make_it_blind(complaint: str) -> None:
     with suppress(InvalidError):
-        assert read_report(json.dumps(whole()).encode(), complaint, IMAGE, VULN).findings
+        assert read_report(json.dumps(whole()).encode(), complaint, IMAGE, VULN).scan.findings
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_without_packages_only_files_can_be_looked_at(scanners: set[str], blind:
     document = whole() | {"Results": []}
     document["Metadata"].pop("OS")
     chosen = frozenset(Scanner(one) for one in scanners)
-    assert bool(read_report(json.dumps(document).encode(), "", IMAGE, chosen).blind) is blind
+    assert bool(read_report(json.dumps(document).encode(), "", IMAGE, chosen).scan.blind) is blind

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from basetracker.adapters.flights import Flights
+from basetracker.adapters.gates.trivy.bounds import LARGEST_DATABASE
+from basetracker.adapters.gates.trivy.folders import Folder, make, sweep, take
 from basetracker.adapters.gates.trivy.program import Program
 from basetracker.errors import BasetrackerError, InvalidError, UnavailableError
 from basetracker.ports import Clock
@@ -28,7 +28,7 @@ DOWNLOAD_SECONDS: Final = 900.0
 RETRY: Final = timedelta(minutes=10)
 LONGEST_STALE: Final = timedelta(days=7)
 """A database that was made or downloaded so long ago is none: what is clean by it may long not be."""
-_LEFT_SECONDS: Final = 24 * 3600.0
+_FILES: Final = "db-"
 _METADATA_LIMIT: Final = 64 * 1024
 
 Secrets = Callable[[], Awaitable[dict[str, str]]]
@@ -39,11 +39,15 @@ Secrets = Callable[[], Awaitable[dict[str, str]]]
 class Snapshot:
     """One download: a folder that nobody writes to any more, and what names its content."""
 
-    folder: Path
+    place: Folder
     edition: str
     updated: datetime
     """When its content was put together, as its makers say: a copy that isn't brought up to date stands still in it."""
     downloaded: datetime
+
+    @property
+    def folder(self) -> Path:
+        return self.place.path
 
     def is_stale(self, now: datetime) -> bool:
         """Whether it says nothing any more."""
@@ -78,7 +82,7 @@ class Database:
         self._secrets = secrets
         self._java_secrets = java_secrets
         self._current: Snapshot | None = None
-        self._previous: Path | None = None
+        self._previous: Folder | None = None
         self._flights: Flights[Snapshot] = Flights()
         self._refreshing: asyncio.Task[None] | None = None
         self._wait = interval
@@ -113,6 +117,9 @@ class Database:
             self._refreshing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._refreshing
+        for place in (self._previous, self._current.place if self._current is not None else None):
+            if place is not None:
+                place.leave()
 
     async def _first(self) -> Snapshot:
         """What an earlier process has left, if it is new enough, else a download."""
@@ -121,6 +128,8 @@ class Database:
         if left is not None and now - left.downloaded < self._interval and not left.is_stale(now):
             self._current = left
             return left
+        if left is not None:
+            left.place.leave()
         return await self._download()
 
     async def _refresh(self) -> None:
@@ -133,7 +142,8 @@ class Database:
                 self._wait = RETRY
 
     async def _download(self) -> Snapshot:
-        folder = await asyncio.to_thread(self._made)
+        place = await asyncio.to_thread(self._made)
+        folder = place.path
         try:
             await self._fetch("--download-db-only", "--db-repository", self._repository, folder, self._secrets)
             if self._java_repository:
@@ -141,21 +151,21 @@ class Database:
                 await self._fetch(
                     "--download-java-db-only", "--java-db-repository", self._java_repository, folder, self._java_secrets
                 )
-            found = await asyncio.to_thread(_read, folder)
+            found = await asyncio.to_thread(_read, place)
             if found is None:
                 raise UnavailableError("what was downloaded as Trivy's vulnerability database is none")
         except BaseException:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(place.remove)
             raise
-        old, self._previous = self._previous, self._current.folder if self._current is not None else None
+        old, self._previous = self._previous, self._current.place if self._current is not None else None
         self._current = found
         self._wait = self._interval
         if found.is_stale(self._clock.now()):
-            place = self._repository or "Trivy's public registries"
-            LOGGER.warning("Trivy's vulnerability database from %s was last updated at %s", place, found.updated)
+            source = self._repository or "Trivy's public registries"
+            LOGGER.warning("Trivy's vulnerability database from %s was last updated at %s", source, found.updated)
             self._wait = min(RETRY, self._interval)
         if old is not None:
-            await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+            await asyncio.to_thread(old.remove)
         return found
 
     async def _fetch(self, what: str, flag: str, repository: str, folder: Path, secrets: Secrets) -> None:
@@ -164,6 +174,7 @@ class Database:
             *("image", what, "--no-progress", "--cache-dir", str(folder), "--skip-version-check"),
             *("--disable-telemetry", *source),
             seconds=DOWNLOAD_SECONDS,
+            largest_file=LARGEST_DATABASE,
             secrets=await secrets(),
         )
         if done.code != 0:
@@ -171,10 +182,9 @@ class Database:
             place = repository or "Trivy's public registries"
             raise UnavailableError(f"Trivy's database can't be downloaded from {place}; the operator's log says why")
 
-    def _made(self) -> Path:
+    def _made(self) -> Folder:
         try:
-            self._program.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix="db-", dir=self._program.cache))
+            return make(self._program.cache, _FILES)
         except OSError as error:
             raise InvalidError(
                 f"the folder {self._program.cache} can't be written; name another one in BASETRACKER_TRIVY_CACHE"
@@ -191,33 +201,40 @@ class Database:
 
 
 def last_words(complaint: str) -> str:
-    """The end of what the program logged, in one line without control characters, for the operator's own log."""
+    """The end of what the program logged, in one line without control characters, for the operator's own log.
+
+    Of one that broke, why it did; its stacks come after that.
+    """
     lines = [line for line in complaint.splitlines() if line.strip()]
-    text = " | ".join(lines[-3:])[-2000:]
+    broke = [line for line in lines if line.startswith(("fatal error: ", "panic: ", "SIG"))]
+    text = " | ".join(broke[:1] or lines[-3:])[-2000:]
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _newest(cache: Path) -> Snapshot | None:
-    """The newest whole snapshot there; what ended processes have left beside it is removed."""
-    found = {folder: _read(folder) for folder in cache.glob("db-*")}
-    whole = [snapshot for snapshot in found.values() if snapshot is not None]
-    newest = max(whole, key=lambda one: one.downloaded, default=None)
-    for folder in (*found, *cache.glob("run-*")):
-        if (newest is None or folder != newest.folder) and _is_left(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    """The newest whole snapshot there; what dead processes have left beside it is removed."""
+    found = [snapshot for path in cache.glob(f"{_FILES}*") if (snapshot := _taken(path)) is not None]
+    newest = max(found, key=lambda one: one.downloaded, default=None)
+    for snapshot in found:
+        if snapshot is not newest:
+            snapshot.place.leave()
+    sweep(cache, _FILES, keep=newest.folder if newest is not None else None)
     return newest
 
 
-def _is_left(folder: Path) -> bool:
-    """Whether it is so old that no other process of this user can still be working there."""
-    try:
-        return time.time() - folder.stat().st_mtime > _LEFT_SECONDS
-    except OSError:
-        return False
+def _taken(path: Path) -> Snapshot | None:
+    place = take(path)
+    if place is None:
+        return None
+    snapshot = _read(place)
+    if snapshot is None:
+        place.leave()
+    return snapshot
 
 
-def _read(folder: Path) -> Snapshot | None:
+def _read(place: Folder) -> Snapshot | None:
     """The snapshot in a folder; None when it isn't whole."""
+    folder = place.path
     try:
         with (folder / "db" / "metadata.json").open("rb") as file:
             document = json.loads(file.read(_METADATA_LIMIT))
@@ -228,4 +245,4 @@ def _read(folder: Path) -> Snapshot | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     edition = f"{version} of {updated.isoformat()}"
-    return Snapshot(folder=folder, edition=edition, updated=updated, downloaded=downloaded)
+    return Snapshot(place=place, edition=edition, updated=updated, downloaded=downloaded)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from basetracker.adapters.gates.trivy.bounds import Bounds
 from basetracker.adapters.gates.trivy.database import Database, Secrets, no_secrets
 from basetracker.adapters.gates.trivy.program import Program
+from basetracker.adapters.gates.trivy.releases import Releases
 from basetracker.adapters.gates.trivy.scanning import Logins, Trivy, environment_of
 from basetracker.adapters.gates.trivy.server import Server
 from basetracker.adapters.http import Http
@@ -38,6 +40,7 @@ class TrivySettings:
     db_interval: timedelta = timedelta(hours=6)
     concurrency: int = 2
     ca_file: Path | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def make_trivy(
@@ -49,7 +52,7 @@ def make_trivy(
         InvalidError: the server's address is none.
     """
     cache = settings.cache or _cache_folder(environ)
-    program = Program(settings.executable, cache, environ, ca_file=settings.ca_file)
+    program = Program(settings.executable, cache, environ, ca_file=settings.ca_file, bounds=settings.bounds)
     source: Database | Server
     if settings.server:
         source = Server(settings.server, http, clock)
@@ -64,7 +67,8 @@ def make_trivy(
             java_secrets=_login_for(settings.java_db_repository, registry),
         )
     token = environ.get("TRIVY_TOKEN", "") if settings.server else ""
-    return Trivy(program, source, registry, registry, concurrency=settings.concurrency, token=token)
+    releases = Releases(program, clock)
+    return Trivy(program, source, registry, registry, releases=releases, concurrency=settings.concurrency, token=token)
 
 
 def _login_for(reference: str, logins: Logins) -> Secrets:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from basetracker.api.gate_trivy import Scanner
@@ -20,13 +21,39 @@ from basetracker.oci.refs import Digest
 Json = dict[str, Any]
 _MOST_FINDINGS: Final = 50_000
 _LONGEST_TEXT: Final = 512
-_UNKNOWN_RELEASE: Final = "is not on the EOL list"
+OF_CONFIGURATION: Final = "the image's configuration"
+"""What a finding is about that isn't about a file or a package."""
+UNKNOWN_RELEASE: Final = "is not on the EOL list"
 """What Trivy logs about a release that it has never heard of, and so has no data about."""
 _NO_OS: Final = "none"
 """The family that Trivy gives to packages of an operating system that it can't name."""
 
 
-def read_report(content: bytes, complaint: str, image: PlatformImage, scanners: frozenset[Scanner]) -> Scan:
+@dataclass(frozen=True, slots=True)
+class System:
+    """An operating system as Trivy names it."""
+
+    family: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.name}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What it tells: the scan, and the system whose packages were to be judged, if there is one."""
+
+    scan: Scan
+    system: System | None
+
+
+def unknown(system: System) -> str:
+    """Why a scan of this system is blind."""
+    return f"this version of Trivy knows nothing of {system}"
+
+
+def read_report(content: bytes, complaint: str, image: PlatformImage, scanners: frozenset[Scanner]) -> Report:
     """The scan that the report tells of; `complaint` is what Trivy logged beside it.
 
     Raises:
@@ -40,7 +67,8 @@ def read_report(content: bytes, complaint: str, image: PlatformImage, scanners: 
     if len(findings) > _MOST_FINDINGS:
         raise InvalidError(f"Trivy reports more than {_MOST_FINDINGS} findings, which isn't read")
     blind = _blind(metadata, results, scanners, complaint)
-    return Scan(platform=image.platform, findings=findings, blind=blind)
+    scan = Scan(platform=image.platform, findings=findings, blind=blind)
+    return Report(scan=scan, system=_system(metadata) if _wants_packages(scanners) else None)
 
 
 def _parsed(content: bytes) -> Json:
@@ -75,20 +103,29 @@ def _blind(metadata: Json, results: list[Json], scanners: frozenset[Scanner], co
     """Why something that was to be looked at wasn't; empty when all was."""
     if Scanner.MISCONFIG in scanners and not any(one.get("Class") == "config" for one in results):
         return "its history tells no Dockerfile whose settings could be judged"
-    if scanners.isdisjoint({Scanner.VULN, Scanner.LICENSE}):
+    if not _wants_packages(scanners):
         return ""
-    system = _object(metadata, "OS")
-    family, name = _text(system, "Family"), _text(system, "Name")
-    release = f"{family} {name}".strip()
-    if family == _NO_OS:
+    system = _system(metadata)
+    if system is None:
+        is_empty = not _has_packages(results, "lang-pkgs")
+        return "neither an operating system nor a list of packages was found" if is_empty else ""
+    if system.family == _NO_OS:
         return "it holds packages of an operating system that Trivy doesn't know"
-    if family and not _has_packages(results, "os-pkgs"):
-        return f"no list of installed packages was found, although it is made of {release}"
-    if not family and not _has_packages(results, "lang-pkgs"):
-        return "neither an operating system nor a list of packages was found"
-    if family and _UNKNOWN_RELEASE in complaint:
-        return f"this version of Trivy knows nothing of {release}"
+    if not _has_packages(results, "os-pkgs"):
+        return f"no list of installed packages was found, although it is made of {system}"
+    if UNKNOWN_RELEASE in complaint:
+        return unknown(system)
     return ""
+
+
+def _wants_packages(scanners: frozenset[Scanner]) -> bool:
+    return not scanners.isdisjoint({Scanner.VULN, Scanner.LICENSE})
+
+
+def _system(metadata: Json) -> System | None:
+    told = _object(metadata, "OS")
+    family = _text(told, "Family")
+    return System(family, _text(told, "Name")) if family else None
 
 
 def _has_packages(results: list[Json], kind: str) -> bool:
@@ -110,7 +147,7 @@ def _findings(document: Json, metadata: Json, results: list[Json]) -> Iterator[F
     for result in results:
         target = _text(result, "Target")
         if artifact and target.startswith(artifact):  # its digest would make each image's finding another one
-            target = "the image's configuration"
+            target = OF_CONFIGURATION
         for row in _objects(result, "Vulnerabilities"):
             yield _vulnerability(row)
         for row in _objects(result, "Secrets"):

@@ -1,6 +1,6 @@
 """One image scanned by Trivy: every platform by its own digest, few at once, each only once for a database.
 
-Owns the command line, what its failures mean, and the cache of scans. Knows no policy: what counts is `core/findings`'
+Owns the command line and the cache of scans. Knows no policy: what counts is `core/findings`'
 matter. Used by the gate and by `basetracker findings`.
 """
 
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol
 
-from basetracker.adapters.gates.trivy.database import Database, last_words
-from basetracker.adapters.gates.trivy.program import Finished, Program
-from basetracker.adapters.gates.trivy.report import read_report
+from basetracker.adapters.gates.trivy.database import Database
+from basetracker.adapters.gates.trivy.failures import failure, safe
+from basetracker.adapters.gates.trivy.program import Program
+from basetracker.adapters.gates.trivy.releases import Releases
+from basetracker.adapters.gates.trivy.report import Report, read_report, unknown
 from basetracker.adapters.gates.trivy.server import Server
+from basetracker.adapters.gates.trivy.user import with_user
 from basetracker.adapters.gates.trivy.waiting import Awaited
 from basetracker.api.gate_trivy import Scanner
 from basetracker.core.findings import Scan, Scans
-from basetracker.errors import BasetrackerError, DeniedError, InvalidError, UnavailableError
-from basetracker.oci.lineage import PlatformImage
+from basetracker.errors import BasetrackerError, InvalidError
+from basetracker.oci.lineage import Image, PlatformImage
 from basetracker.oci.refs import Digest, ImageRef, Repository
 from basetracker.ports import Credential, Registry
 from basetracker.telemetry import LOGGER
@@ -31,7 +34,7 @@ _FINDINGS_KEPT: Final = 200_000
 _SCANS_KEPT: Final = 5_000
 _GRACE: Final = 15.0
 """Seconds that Trivy has to end by itself after its own time limit."""
-_KILLED: Final = -9
+_GIB: Final = 1 << 30
 _Key = tuple[Digest, str, frozenset[Scanner]]
 
 
@@ -52,10 +55,14 @@ class Trivy:
         registry: Registry,
         logins: Logins,
         *,
+        releases: Releases,
         concurrency: int,
         token: str = "",
     ) -> None:
         """`source` is whose vulnerabilities are asked: a database here, or a server's; `token` is for the server."""
+        self._releases = releases
+        self._reading = asyncio.Semaphore(1)
+        """A report takes many times its size while it is read: one at a time."""
         self._program = program
         self._source = source
         self._registry = registry
@@ -105,10 +112,20 @@ class Trivy:
         found = await self._registry.image(image, credential)
         if found is None:
             return None
+        self._expect_small(found)
         calls = [
             self._platform(image.repository, platform, credential, scanners, limit) for platform in found.platforms
         ]
         return await _all(calls)
+
+    def _expect_small(self, image: Image) -> None:
+        """Trivy itself holds against each layer's size what the registry sends."""
+        size, most = max(one.size for one in image.platforms), self._program.bounds.image
+        if size > most:
+            raise InvalidError(
+                f"the image's layers have {size / _GIB:.1f} GiB and Trivy may read {most / _GIB:.1f} GiB; "
+                "if the image is as it should be, raise BASETRACKER_TRIVY_IMAGE_SIZE"
+            )
 
     async def _platform(
         self,
@@ -156,9 +173,19 @@ class Trivy:
             secrets=secrets,
         )
         if done.code != 0:
-            LOGGER.warning("Trivy's scan of %s ended with exit code %d: %s", reference, done.code, _safe(done, secrets))
-            raise _failure(done, repository)
-        return await asyncio.to_thread(read_report, done.output, done.complaint, platform, scanners)
+            LOGGER.warning("Trivy's scan of %s ended with exit code %d: %s", reference, done.code, safe(done, secrets))
+            raise failure(done, repository)
+        async with self._reading:
+            report = await asyncio.to_thread(read_report, done.output, done.complaint, platform, scanners)
+        scan = await self._checked(report)
+        return with_user(scan, platform) if Scanner.MISCONFIG in scanners else scan
+
+    async def _checked(self, report: Report) -> Scan:
+        """The scan, blind when a server has judged packages of a release that Trivy has never heard of: it tells its log alone."""
+        scan, system = report.scan, report.system
+        if scan.blind or system is None or not isinstance(self._source, Server):
+            return scan
+        return scan if await self._releases.knows(system) else replace(scan, blind=unknown(system))
 
     async def _where(self) -> tuple[tuple[str, ...], str]:
         """The arguments that name the source of vulnerabilities, and its edition."""
@@ -242,42 +269,3 @@ def _may_be_plain(host: str) -> bool:
         return not ipaddress.ip_address(name).is_global
     except ValueError:
         return False
-
-
-def _failure(done: Finished, repository: Repository) -> BasetrackerError:
-    """What a failed run means, by what it logged; in words that stay the same from one try to the next."""
-    said = done.complaint.lower()
-    host = repository.host
-    if done.code == _KILLED:
-        return UnavailableError("Trivy was killed while it scanned, most often since memory ran out")
-    if "java db" in said:
-        return InvalidError(
-            "the image holds Java archives, which Trivy can't tell without its Java database; "
-            "name one in BASETRACKER_TRIVY_JAVA_DB_REPOSITORY"
-        )
-    if "no space left on device" in said:
-        return UnavailableError("the disk is full where Trivy works; see BASETRACKER_TRIVY_CACHE")
-    if "context deadline exceeded" in said:
-        return UnavailableError("Trivy took longer than it may; see the gate's timeout")
-    if "x509:" in said:
-        return UnavailableError(
-            f"Trivy doesn't trust the TLS certificate of {host}; name a file with its CA in BASETRACKER_CA_FILE"
-        )
-    if "twirp error" in said:
-        return UnavailableError(
-            "the Trivy server doesn't answer as it should; see BASETRACKER_TRIVY_SERVER and TRIVY_TOKEN"
-        )
-    if "manifest_unknown" in said or "blob_unknown" in said:
-        return UnavailableError(f"{host} has not all of the image in {repository.path} that Trivy needs")
-    if re.search(r"\b(unauthorized|denied): |forbidden", said):
-        return DeniedError(f"{host} doesn't let Trivy read {repository.path}; it needs the same rights as the operator")
-    return UnavailableError(f"Trivy ended with exit code {done.code}; the operator's log has its last words")
-
-
-def _safe(done: Finished, secrets: dict[str, str]) -> str:
-    """Its last words, without the secrets that it was given."""
-    text = done.complaint
-    for name in ("TRIVY_PASSWORD", "TRIVY_TOKEN"):
-        if secrets.get(name):
-            text = text.replace(secrets[name], "***")
-    return last_words(text)
