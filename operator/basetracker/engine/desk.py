@@ -21,6 +21,7 @@ from basetracker.api.tracker import Key
 from basetracker.core.gating import ASKED, NOT_ASKED
 from basetracker.engine.problems import problem_of
 from basetracker.errors import BasetrackerError, UnavailableError
+from basetracker.oci.refs import ImageRef
 from basetracker.ports import Answer, Clock, Credential, Credentials, JudgesImages, Question
 from basetracker.telemetry import LOGGER, Metrics
 
@@ -52,6 +53,8 @@ class _File:
     edition: str = ""
     due: datetime | None = None
     tries: int = 0
+    base: ImageRef | None = None
+    """The base that the answer has weighed."""
     task: asyncio.Task[None] | None = None
 
 
@@ -97,9 +100,10 @@ class Desk:
         file.wanted = now
         self._files.move_to_end(key)
         self._forget(now - KEPT_FOR)
-        if file.task is None and self._may() and self._is_due(file, question.gate.kind, since):
+        if file.task is None and self._may() and self._is_due(file, question, since):
             gate = self._gates.get(question.gate.kind)
             file.edition = gate.edition() if gate is not None else ""
+            file.base = question.base
             file.task = asyncio.ensure_future(self._find_out(question, file))
         status = file.answer or _pending(question, ASKED, "it is being asked")
         return Asked(status=status, due=None if file.task is not None else file.due)
@@ -118,10 +122,13 @@ class Desk:
         first = self._first_editions.setdefault(kind, edition) if edition else edition
         return edition != first
 
-    def _is_due(self, file: _File, kind: GateKind, since: datetime) -> bool:
+    def _is_due(self, file: _File, question: Question, since: datetime) -> bool:
+        fails = file.answer is not None and file.answer.verdict is GateVerdict.FAIL
+        if fails and question.base not in {None, file.base}:
+            return True
         if file.due is not None:
             return self._clock.now() >= file.due or file.at < since
-        gate = self._gates.get(kind)
+        gate = self._gates.get(question.gate.kind)
         has_moved_on = gate is not None and file.edition not in {"", gate.edition()}
         return file.tries == 0 or file.at < since or has_moved_on
 
@@ -187,9 +194,9 @@ class Desk:
 
 
 def _key(question: Question) -> Hashable:
-    """What makes two questions the same one: all but when it was first asked."""
+    """What makes two questions the same one: all but when it was first asked, and what is asked about a failure besides."""
     place = (question.tracker, question.uid, question.downstream, question.name, question.pull_secret)
-    return (place, question.fingerprint, question.image, question.running, question.workloads, question.base)
+    return (place, question.fingerprint, question.image, question.running, question.workloads)
 
 
 def _unclear(question: Question, reason: str, message: str) -> Answer:
