@@ -30,7 +30,7 @@ SHOP = "https://github.com/contoso/shop"
 WORKFLOW = f"{SHOP}/.github/workflows/release.yml@refs/heads/main"
 MINUTE = timedelta(minutes=1)
 SHA256 = ec.ECDSA(hashes.SHA256())
-ORIGIN = "rekor.test"
+ORIGIN = "log.test"
 Json = dict[str, Any]
 
 
@@ -186,7 +186,8 @@ class Sigstore:
         return entry | {"integratedTime": str(seconds), "inclusionPromise": promise}
 
     def _proven(self, body: bytes, top: bytes, proof: Json, kind: str, version: str) -> Json:
-        note = f"{ORIGIN}\n{proof['treeSize']}\n{_base64(top)}\n"
+        tree = " - 4242" if version == "0.0.1" else ""
+        note = f"{ORIGIN}{tree}\n{proof['treeSize']}\n{_base64(top)}\n"
         signature = _key_id(self.rekor)[:4] + self.rekor.sign(note.encode(), SHA256)
         checkpoint = {"envelope": f"{note}\n\u2014 {ORIGIN} {_base64(signature)}\n"}
         return {

@@ -11,21 +11,18 @@ from typing import Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basetracker.adapters.gates.signature.documents import RefusedError
-from basetracker.adapters.gates.signature.identities import stands_for
 from basetracker.adapters.gates.signature.keyless import KeylessTrust, read_root, verify_keyless
 from basetracker.api.gate_signature import KeylessIdentity
-from basetracker.api.names import GateVerdict
-from basetracker.errors import InvalidError, MissingError
+from basetracker.errors import InvalidError
 from basetracker.oci.refs import Digest
 
 from .authorities import DAY, NOW, TimeAuthority, ec_key
 from .certificate_log import CertificateLog
-from .conftest import BUNDLE, Desk
-from .signers import bundle, cosign_signature, simple_payload, statement
+from .signers import bundle, statement
 from .sigstores import (
     ACTIONS,
     MINUTE,
@@ -313,63 +310,6 @@ def test_a_root_has_bounds() -> None:
         read_root(b" " * (512 * 1024 + 1), "the entry")
 
 
-@pytest.mark.parametrize(
-    ("pattern", "subject", "fits"),
-    [
-        ("*@contoso.com", "build@contoso.com", True),
-        ("*@contoso.com", "@contoso.com", False),
-        ("*@contoso.com", "a@b@contoso.com", False),
-        ("*@contoso.com", "build@contoso.com.evil.test", False),
-        ("https://github.com/contoso/*", "https://github.com/contoso/shop", True),
-        ("https://github.com/contoso/*", "https://github.com/contoso/", False),
-        ("https://github.com/contoso/*", "https://github.com/contoso/shop/evil", False),
-        (
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v*",
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v1.2",
-            True,
-        ),
-        (
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v*",
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v",
-            False,
-        ),
-        (
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v*",
-            f"{SHOP}/.github/workflows/release.yml@refs/tags/v1/x",
-            False,
-        ),
-        (
-            "https://github.com/contoso/*/.github/workflows/release.yml@refs/heads/main",
-            "https://github.com/contoso/shop/.github/workflows/evil.yml@refs/heads/x/.github/workflows/release.yml@refs/heads/main",
-            False,
-        ),
-        ("https://a.test/a*b*c", "https://a.test/aXbYc", True),
-        ("https://a.test/a*b*c", "https://a.test/abc", False),
-        ("https://a.test/a*b*c", "https://a.test/axbbc", True),
-        ("https://a.test/a*b*c", "https://a.test/axbc", False),
-        ("https://a.test/a*a", "https://a.test/aa", False),
-        ("https://a.test/a*a", "https://a.test/a", False),
-    ],
-)
-def test_what_a_star_stands_for(pattern: str, subject: str, fits: bool) -> None:
-    assert stands_for(pattern, subject) is fits
-
-
-LETTERS = st.text("ab/@", max_size=12)
-
-
-@given(st.text("ab*/@", max_size=8).filter(lambda text: "**" not in text), LETTERS)
-@example("*a*", "aaa")
-@settings(max_examples=500, deadline=None)
-def test_a_pattern_stands_for_what_a_regular_expression_says(pattern: str, subject: str) -> None:
-    expression = "[^/@]+".join(re.escape(part) for part in pattern.split("*"))
-    assert stands_for(pattern, subject) is (re.fullmatch(expression, subject) is not None)
-
-
-def test_a_pattern_never_takes_long() -> None:
-    assert not stands_for("https://a.test/" + "*a" * 500 + "b", "https://a.test/" + "a" * 100_000)
-
-
 BUNDLES = [OURS.bundle(GOOD), OURS.bundle(GOOD, logged="v1", stamped=False)]
 
 
@@ -426,65 +366,3 @@ def test_whatever_stands_at_any_place_is_refused_or_harmless(data: st.DataObject
     refusal(json.dumps(document).encode(), digest=OTHER)
     with suppress(RefusedError):
         verify_keyless(json.dumps(document).encode(), TRUST, DIGEST)
-
-
-# -- the gate --------------------------------------------------------------------------------------------
-
-GATE = {
-    "cosign": {
-        "keyless": {
-            "identities": [EXACT],
-            "trustedRoot": {"configMapRef": {"name": "sigstore", "key": "trusted_root.json"}},
-        }
-    }
-}
-
-
-@pytest.fixture
-def trusted(desk: Desk) -> Desk:
-    desk.data.objects["ConfigMap", "sigstore"] = {"trusted_root.json": OURS.trusted_root()}
-    return desk
-
-
-async def test_the_gate_finds_what_a_workflow_has_signed(trusted: Desk) -> None:
-    answer = await trusted.ask(GATE)
-    assert (answer.verdict, answer.reason) == (GateVerdict.PENDING, "SignatureAwaited")
-    assert f"it needs a signature of cosign as {WORKFLOW} of {ACTIONS}" in answer.message
-    trusted.shelf.refer(BUNDLE, BUNDLE, bundle(ec_key(), statement(str(trusted.shelf.digest))))
-    trusted.shelf.refer(BUNDLE, BUNDLE, OURS.bundle(statement(str(trusted.shelf.digest)), PERSON))
-    answer = await trusted.ask(GATE)
-    assert (answer.verdict, answer.reason) == (GateVerdict.PENDING, "SignatureRefused")
-    assert "one is by build@contoso.com of https://login.contoso.com, which is none of the identities" in answer.message
-    assert "one is made with a key" in answer.message
-    trusted.shelf.refer(BUNDLE, BUNDLE, OURS.bundle(statement(str(trusted.shelf.digest))))
-    answer = await trusted.ask(GATE)
-    assert (answer.verdict, answer.reason, answer.digest) == (GateVerdict.PASS, "Signed", trusted.shelf.digest)
-    assert answer.message == f"signed by cosign as {WORKFLOW} of {ACTIONS}"
-
-
-async def test_the_signature_of_another_image_never_passes(trusted: Desk) -> None:
-    trusted.shelf.refer(BUNDLE, BUNDLE, OURS.bundle(WRONG))
-    for minutes, verdict in ((0, GateVerdict.PENDING), (31, GateVerdict.FAIL)):
-        trusted.later(minutes=minutes)
-        answer = await trusted.ask(GATE)
-        assert (answer.verdict, answer.reason) == (verdict, "SignatureRefused")
-        assert "one is about another digest" in answer.message
-
-
-async def test_the_old_layout_is_refused_with_the_reason(trusted: Desk) -> None:
-    payload = simple_payload(str(trusted.shelf.digest))
-    trusted.shelf.put_old((payload, cosign_signature(ec_key(), payload)))
-    assert "one is in cosign's old layout, where only those with a key count" in (await trusted.ask(GATE)).message
-
-
-async def test_without_its_root_nothing_is_asked(trusted: Desk) -> None:
-    trusted.shelf.refer(BUNDLE, BUNDLE, OURS.bundle(statement(str(trusted.shelf.digest))))
-    trusted.data.objects["ConfigMap", "sigstore"] = {"trusted_root.json": b"{}"}
-    with pytest.raises(InvalidError, match=r"the entry trusted_root\.json of the ConfigMap shop/sigstore holds no"):
-        await trusted.ask(GATE)
-    trusted.data.objects["ConfigMap", "sigstore"] = {"another": b"{}"}
-    with pytest.raises(MissingError, match=r"has no entry trusted_root\.json"):
-        await trusted.ask(GATE)
-    trusted.data.objects.clear()
-    with pytest.raises(MissingError):
-        await trusted.ask(GATE)
