@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from basetracker.api.size import parse_size
 from basetracker.settings import Settings
 
 from .kustomizations import ROOT, Json, built, names, only
 
 COMPONENTS = ("gate-reports",)
 """Those that grant rights."""
+DATABASES = 3 << 30
+"""Bytes of three of Trivy's: the one in use, the one before, the next."""
 
 
 def with_component(directory: Path, component: str) -> list[Json]:
@@ -77,6 +80,21 @@ def test_the_trivy_gate_gets_room_and_no_right(tmp_path: Path) -> None:
     assert set(volume) == {"name", "emptyDir"}
     assert volume["emptyDir"]["sizeLimit"]
     assert container["securityContext"] == before["securityContext"]
+
+
+def test_the_bounds_of_scans_fit_into_the_container(tmp_path: Path) -> None:
+    base, ours = built("manifests/base"), with_component(tmp_path, "gate-trivy")
+    plain, pod = (only(one, "Deployment")["spec"]["template"]["spec"] for one in (base, ours))
+    (before,), (after,) = (one["containers"] for one in (plain, pod))
+    chosen = {name: field.default for name, field in Settings.model_fields.items()}
+    beside = parse_size(before["resources"]["limits"]["memory"])
+    scans = chosen["trivy_concurrency"]
+    limits = {name: parse_size(value) for name, value in after["resources"]["limits"].items() if name != "cpu"}
+    assert limits["memory"] >= beside + scans * chosen["trivy_memory"]
+    (volume,) = [item for item in pod["volumes"] if item not in plain["volumes"]]
+    room = parse_size(volume["emptyDir"]["sizeLimit"])
+    assert room >= scans * chosen["trivy_room"] + DATABASES
+    assert limits["ephemeral-storage"] > room
 
 
 def test_the_image_with_trivy_takes_one_program_over_and_stays_as_it_is() -> None:
