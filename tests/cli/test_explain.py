@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from basetracker.api.gates import Gate, NamedGate
 from basetracker.api.tracker import parse_tracker
 from basetracker.cli.account import account, view_of
 from basetracker.cli.account_text import text_of
 from basetracker.cli.output import lines
 from basetracker.core.actions import build_key
 from basetracker.core.builds import run_token
+from basetracker.core.gating import question_of
 from basetracker.core.observed import Observed, TagSeen, TaskRef
 from basetracker.emulators import samples
 from basetracker.emulators.cluster import Fault
@@ -168,6 +170,27 @@ async def test_a_status_that_was_overtaken_is_told_too(shop: Shop) -> None:
     assert (code, image["state"], image["source"]) == (0, "Current", "seen")
     assert image["stored"]["reason"] == "TaskDisabled"
     assert "the status still says: Blocked (TaskDisabled)" in (await shop.run("explain", "python")).out
+
+
+async def test_what_fails_by_now_and_its_rebuild_are_told(shop: Shop) -> None:
+    gate = {"trivy": {"severity": ["CRITICAL"]}}
+    asked = question_of(NamedGate(name="trivy", gate=Gate.model_validate(gate)), parse_image(CHECKOUT))
+    said = {"name": "trivy", "reason": "Because", "digest": shop.image_digest, "question": asked}
+    passed = {**said, "verdict": "Pass", "message": "no CRITICAL that counts"}
+    fails = {**said, "verdict": "Fail", "message": "1 CRITICAL: CVE-2026-1 in openssl", "mendable": True}
+    kept = {"digest": shop.image_digest, "baseDigest": shop.base_digest, "at": "2026-01-02T03:04:05Z"}
+    row = {"name": "checkout", "state": "Current", "reason": "Current", "message": "so it was"}
+    await shop.cluster.apply(tracker(gates=[gate], rescan={"rebuild": True}))
+    status = {**BLOCKED, "downstream": [{**row, "validated": {**kept, "gates": [passed], "failing": fails}}]}
+    await shop.set_status(status)
+    ran = await shop.run("explain", "python")
+    short = Digest(shop.image_digest).short
+    assert "trivy: no CRITICAL that counts" in ran.out
+    assert f"{short} fails trivy by now: 1 CRITICAL: CVE-2026-1 in openssl" in ran.out
+    assert f"{shop.base_digest}, attempt 1, instead of {shop.image_digest}" in " ".join(ran.out.split())
+    _, found = await explained(shop)
+    (action,) = found["images"][0]["next"]
+    assert (action["action"], action["replaces"]) == ("StartBuild", shop.image_digest)
 
 
 async def test_the_allow_list_counts_where_it_is_at_hand(shop: Shop) -> None:

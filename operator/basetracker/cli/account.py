@@ -158,7 +158,8 @@ def _told(state: object, reason: object, message: str) -> Json:
 def _record(row: DownstreamStatus | None, before: DownstreamStatus | None) -> Json:
     """What the status would hold besides state and workloads; without the times that only writing it would set."""
     whole = row.model_dump(mode="json", by_alias=True) if row is not None else {}
-    found = {key: whole.get(key) for key in ("lineage", "staleSince", "validated", "build", "gates", "rejected")}
+    names = ("lineage", "staleSince", "validated", "build", "gates", "failing", "rejected")
+    found = {key: whole.get(key) for key in names}
     if before is None or before.stale_since is None:
         found["staleSince"] = None
     if found["validated"] and (before is None or row is None or before.validated != row.validated):

@@ -76,14 +76,21 @@ def _image(item: Json) -> Branch:
         kept = item["validated"]
         when = f"at {kept['at']}" if kept["at"] else "now, and not yet in the status"
         passed = tuple(Branch(f"{one['name']}: {one['message']}") for one in kept.get("gates", ()))
+        if kept.get("failing"):
+            passed = (*passed, _failing(kept["failing"]))
         below.append(
             Branch(f"validated: {_short(kept['digest'])} for base {_short(kept['baseDigest'])} {when}", passed)
         )
+    below += [_failing(one) for one in item["failing"] or ()]
     below += _build(item)
     below += _gates(item["gates"] or [])
     below += _workloads(item["workloads"])
     below += _next(item)
     return Branch(f"{item['name']}: {item['state']} ({item['reason']})", tuple(below), tone=tone_of(item["state"]))
+
+
+def _failing(gate: Json) -> Branch:
+    return Branch(f"{_short(gate['digest'])} fails {gate['name']} by now: {gate['message']}", tone=Tone.BAD)
 
 
 def _sources(item: Json) -> Iterator[Branch]:
@@ -122,6 +129,7 @@ def _build(item: Json) -> Iterator[Branch]:
         record["state"],
         f"attempt {record['attempt']} for base {_short(record['baseDigest'])}",
     ]
+    words += [f"instead of {_short(record['replaces'])}"] if record.get("replaces") else []
     words += [f"adopted, {record['message']}" if record["message"] else "adopted"] if record["adopted"] else []
     words += [f"made {_short(record['digest'])}"] if record["digest"] else []
     times = {"asked for": "requestedAt", "ended": "finishedAt", "next attempt": "nextAttemptAt"}
@@ -180,6 +188,7 @@ def _action(action: Json) -> Branch:
             given = tuple(Branch(f"{kind} {one['name']}={one['value']}") for kind, one in pairs)
             start = f"adopt run {action['adopts']} of" if action["adopts"] else "start"
             head = f"next: {start} task {action['task']} for base {action['digest']}, attempt {action['attempt']}"
+            head += f", instead of {action['replaces']}" if action["replaces"] else ""
             return Branch(head, given)
         case "CancelRun":
             return Branch(f"next: end run {action['runID']} of task {action['task']}")
