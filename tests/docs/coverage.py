@@ -26,6 +26,7 @@ PLACES = {
     ("docs/howto/aks.md", "sh"): Where.REAL,
     ("docs/howto/chains.md", "console"): Where.EMULATED,
     ("docs/howto/other-registries.md", "sh"): Where.EMULATED,
+    ("docs/howto/protect.md", "sh"): Where.EMULATED,
     ("docs/howto/single-namespace.md", "sh"): Where.REAL,
     ("docs/howto/troubleshooting.md", "sh"): Where.REAL,
     ("docs/reference/annotations.md", "console"): Where.EMULATED,

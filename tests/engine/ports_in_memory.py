@@ -127,7 +127,13 @@ class RegistryInMemory:
         return await self.faults.around("registry.digest", lambda: self.world.registry.head(image))
 
     async def image(self, image: ImageRef, credential: Credential | None) -> Image | None:
-        return await self.faults.around("registry.image", lambda: self.world.registry.content(image))
+        return await self.faults.around("registry.image", lambda: self._content(image))
+
+    def _content(self, image: ImageRef) -> Image | None:
+        """What the digest names in the repository that it was pushed to; no other one has it."""
+        home = self.world.registry.readable(str(image.digest)).partition("#")[0]
+        found = self.world.registry.content(image)
+        return found if image.repository.path.endswith(f"/{home}") else None
 
 
 @dataclass
@@ -234,14 +240,14 @@ class WorkloadsInMemory:
 
 @dataclass
 class LocksInMemory:
-    """`locked` is what can't be deleted; `done` each effect, in order."""
+    """`locked` is what can't be deleted, as repository@digest; `done` each effect, in order."""
 
     faults: Faults
     locked: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
 
     async def is_locked(self, image: ImageRef) -> bool:
-        return await self.faults.around("locks.is_locked", lambda: str(image.digest) in self.locked)
+        return await self.faults.around("locks.is_locked", lambda: _place(image) in self.locked)
 
     async def lock(self, image: ImageRef) -> None:
         await self.faults.around("locks.lock", lambda: self._set(image, True))
@@ -250,12 +256,15 @@ class LocksInMemory:
         await self.faults.around("locks.unlock", lambda: self._set(image, False))
 
     def _set(self, image: ImageRef, locks: bool) -> None:
-        digest = str(image.digest)
         self.done.append(f"{'lock' if locks else 'unlock'} {image.digest and image.digest.short}")
         if locks:
-            self.locked.add(digest)
+            self.locked.add(_place(image))
         else:
-            self.locked.discard(digest)
+            self.locked.discard(_place(image))
+
+
+def _place(image: ImageRef) -> str:
+    return f"{image.repository}@{image.digest}"
 
 
 @dataclass

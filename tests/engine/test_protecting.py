@@ -7,7 +7,7 @@ import pytest
 from basetracker.api.names import ProtectionState, State
 from basetracker.api.status import DownstreamStatus
 from basetracker.errors import DeniedError, UnavailableError
-from basetracker.oci.refs import Digest
+from basetracker.oci.refs import Digest, parse_image
 
 from ..core.stories.world import ref
 from .ports_in_memory import CrashError, House
@@ -27,8 +27,14 @@ def item_of(house: House) -> DownstreamStatus:
 
 
 def done(house: House) -> list[str]:
-    names = {house.world.registry.readable(digest): digest for digest in house.locks.locked}
-    return sorted(names)
+    """What is locked, by the names of the digests."""
+    return sorted(house.world.registry.readable(place.partition("@")[2]) for place in house.locks.locked)
+
+
+def place(house: House) -> str:
+    """What runs, as the locks have it."""
+    image = parse_image(house.world.cluster.deployments["checkout"].containers[0].image)
+    return f"{image.repository}@{image.digest}"
 
 
 async def test_what_runs_is_locked_and_what_ran_is_unlocked() -> None:
@@ -59,14 +65,61 @@ async def test_what_still_runs_while_the_next_one_rolls_out_stays_locked() -> No
 async def test_somebody_else_s_lock_is_left_alone() -> None:
     house = House()
     open_shop(house, protect=True)
-    image = house.world.cluster.deployments["checkout"].containers[0].image
-    house.locks.locked.add(image.partition("@")[2])
+    house.locks.locked.add(place(house))
     await house.run(5)
     assert protected(house) == {"checkout#1": "Foreign"}
     move_base(house)
     await house.run(30)
     assert done(house) == ["checkout#1", "checkout#2"]
     assert protected(house) == {"checkout#2": "Locked"}
+
+
+async def test_a_lock_of_somebody_else_that_is_gone_is_noticed_within_a_day_and_ours_takes_its_place() -> None:
+    house = House()
+    open_shop(house, protect=True)
+    house.locks.locked.add(place(house))
+    await house.run(48 * 60)
+    assert protected(house) == {"checkout#1": "Foreign"}
+    looks = house.faults.calls.count("locks.is_locked")
+    assert 2 <= looks <= 3, "once when it was met, then once a day"
+    house.locks.locked.clear()
+    await house.run(10)
+    house.faults.always["locks.is_locked"] = UnavailableError("away")
+    await house.run(25 * 60)
+    assert protected(house) == {"checkout#1": "Foreign"}, "not knowing changes nothing"
+    assert house.faults.calls.count("locks.is_locked") <= looks + 2
+    house.faults.always.clear()
+    await house.run(25 * 60)
+    assert protected(house) == {"checkout#1": "Locked"}
+    assert done(house) == ["checkout#1"]
+    assert house.faults.calls.count("locks.unlock") == 0
+    move_base(house)
+    await house.run(30)
+    assert done(house) == ["checkout#2"], "it is ours by now"
+
+
+async def test_a_lock_of_somebody_else_is_looked_at_again_when_a_person_asks() -> None:
+    house = House()
+    key = open_shop(house, protect=True)
+    house.locks.locked.add(place(house))
+    await house.run(5)
+    house.locks.locked.clear()
+    house.trackers.change(key, requested_at="now")
+    house.poke(key)
+    await house.run(1)
+    assert protected(house) == {"checkout#1": "Locked"}
+
+
+async def test_a_lock_of_somebody_else_is_left_alone_until_it_is_looked_at() -> None:
+    """A new process takes it for looked at."""
+    house = House()
+    open_shop(house, protect=True)
+    house.locks.locked.add(place(house))
+    await house.run(5)
+    for _ in range(5):
+        house.restart()
+        await house.run(5)
+    assert house.faults.calls.count("locks.is_locked") <= 2
 
 
 async def test_without_protect_nothing_is_looked_at_and_ours_is_taken_back() -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ..docs.shell import Shell
 from .world import HOST, World
 
 BESIDE = Path(sys.executable).parent
-TUTORIAL, REGISTRIES = "docs/tutorial/demo.md", "docs/howto/other-registries.md"
+TUTORIAL, REGISTRIES, PROTECT = "docs/tutorial/demo.md", "docs/howto/other-registries.md", "docs/howto/protect.md"
 READING = ["README.md", "docs/howto/chains.md", "docs/reference/status.md", "docs/reference/annotations.md"]
 WATCH = "kubectl get basetrackers -w"
 DEMO_SECONDS = 100.0
@@ -148,7 +148,8 @@ def commands(page: str) -> list[Step]:
 
 
 def test_the_pages_are_those_of_the_table() -> None:
-    assert {page for (page, _), place in PLACES.items() if place is Where.EMULATED} == {*READING, TUTORIAL, REGISTRIES}
+    emulated = {page for (page, _), place in PLACES.items() if place is Where.EMULATED}
+    assert emulated == {*READING, TUTORIAL, REGISTRIES, PROTECT}
 
 
 def test_the_demo_prints_what_the_pages_show(demo: Demo) -> None:
@@ -210,11 +211,7 @@ async def test_a_base_that_needs_a_login(world: World, tmp_path: Path) -> None:
     (rights,) = [block.text for block in blocks if "kind: RoleBinding" in block.text]
     (tracker,) = [block.text for block in blocks if "pullSecretRef" in block.text]
     (tmp_path / "tracker.yaml").write_text(tracker)
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(world.cluster.kubeconfig()))
-    given = {"KUBECONFIG": str(kubeconfig), "NAME": "reader", "TOKEN": "a secret"}
-    path = {"PATH": f"{BESIDE}{os.pathsep}{os.environ['PATH']}"}
-    shell = Shell(tmp_path, tmp_path / "state", world.environment() | path | given)
+    shell = shell_beside(world, tmp_path, {"NAME": "reader", "TOKEN": "a secret"})
 
     for step in commands(REGISTRIES):
         await asyncio.to_thread(shell.play, step)
@@ -228,3 +225,30 @@ async def test_a_base_that_needs_a_login(world: World, tmp_path: Path) -> None:
     await world.operate()
     await world.apply(tracker)
     await world.becomes("Current", "storefront", "hardened-node")
+
+
+async def test_taking_locks_back(world: World, tmp_path: Path) -> None:
+    world.identity.assign("AcrPush", world.registry.id)
+    await world.furnish()
+    await world.operate()
+    (tracker,) = (block.text for block in pages()[PROTECT].blocks("yaml"))
+    await world.apply(tracker)
+    digest = world.digest(f"{HOST}/shop/checkout:main")
+    stored = world.registry.storage.find("shop/checkout", digest)
+    assert stored is not None
+    await world.until(lambda: not stored.attributes.deletable, "it is locked")
+    shell = shell_beside(world, tmp_path)
+    let_go, look = commands(PROTECT)
+    assert digest in (await asyncio.to_thread(shell.run, look.command))[1]
+    await asyncio.to_thread(shell.play, let_go)
+    await world.until(lambda: stored.attributes.deletable, "the lock is taken back")
+    await world.until(lambda: not world.image(tracker="python-3-12").get("protected"), "the status says so")
+    assert await asyncio.to_thread(shell.run, look.command) == (0, "")
+
+
+def shell_beside(world: World, directory: Path, given: Mapping[str, str] | None = None) -> Shell:
+    """A reader's shell beside the world's cluster."""
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(world.cluster.kubeconfig()))
+    path = {"PATH": f"{BESIDE}{os.pathsep}{os.environ['PATH']}", "KUBECONFIG": str(kubeconfig)}
+    return Shell(directory, directory / "state", {**world.environment(), **path, **(given or {})})

@@ -54,3 +54,17 @@ async def test_without_the_right_the_digest_is_delivered_all_the_same_and_the_st
     new = await world.catches_up(await world.move_base())
     assert world.runs_digests() == {new}
     assert _is_deletable(world, new)
+
+
+async def test_an_image_that_leaves_the_tracker_leaves_no_lock_behind(world: World) -> None:
+    world.identity.assign("AcrPush", world.registry.id)
+    await world.furnish("checkout", "basket")
+    await world.operate()
+    both = a_tracker("checkout", "basket", fields={"protect": "true"})
+    await world.apply(both)
+    old = world.digest(image_of("checkout"))
+    await world.until(lambda: not _is_deletable(world, old), "what runs is locked")
+    await world.apply(a_tracker("basket", fields={"protect": "true"}))
+    await world.until(lambda: _is_deletable(world, old), "what the tracker names no more can be deleted")
+    await world.until(lambda: "unlocking" not in world.status(), "nothing is left to do")
+    assert world.image("basket")["protected"][0]["state"] == "Locked"

@@ -165,8 +165,18 @@ def _whole_status() -> status.Status:
                     ),
                 ),
                 rejected=(status.Rejected(digest=digest, reason="RolledBack", at=now),),
-                protected=(status.Protected(digest=digest, state=names.ProtectionState.LOCKED, message="A sentence."),),
+                protected=(
+                    status.Protected(
+                        repository="contoso.azurecr.io/shop/checkout",
+                        digest=digest,
+                        state=names.ProtectionState.LOCKED,
+                        message="A sentence.",
+                    ),
+                ),
             ),
+        ),
+        unlocking=(
+            status.Unlocking(repository="contoso.azurecr.io/shop/was", digest=digest, message="A sentence."),
         ),
         history=(
             status.HistoryEntry(

@@ -174,10 +174,22 @@ class Rejected(Document):
 
 
 class Protected(Document):
-    """A digest that is kept from being deleted; `message` is why that couldn't be done yet."""
+    """A digest that is kept from being deleted; `message` is why that couldn't be done yet.
 
+    `repository` is where it is locked: the image of the spec may become another one.
+    """
+
+    repository: str = ""
     digest: StoredDigest
     state: ProtectionState
+    message: str = ""
+
+
+class Unlocking(Document):
+    """A lock of ours on a digest of an image that the spec names no more; `message` is why it couldn't be taken back yet."""
+
+    repository: str
+    digest: StoredDigest
     message: str = ""
 
 
@@ -229,6 +241,7 @@ class Status(Document):
     base: BaseStatus | None = None
     summary: Summary | None = None
     downstream: tuple[DownstreamStatus, ...] = ()
+    unlocking: tuple[Unlocking, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     last_handled: LastHandled = LastHandled()
 

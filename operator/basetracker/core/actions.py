@@ -119,10 +119,12 @@ class Plan:
 
     steps: tuple[Step, ...]
     wake_at: datetime
+    unlocks: tuple[Protect, ...] = ()
+    """Locks of ours on what no image of the spec stands for any more."""
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        return tuple(action for step in self.steps for action in step.actions)
+        return (*(action for step in self.steps for action in step.actions), *self.unlocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
 from basetracker.core.case import Case
 from basetracker.core.observed import Observed
-from basetracker.core.protection import protections
+from basetracker.core.protection import protections, wanted_images
 from basetracker.core.rules import next_step
 from basetracker.core.situation import Situation, situation_of
+from basetracker.core.unlocking import unlocks
 
 LONG = timedelta(days=1)
 """When to wake where nothing is polled; a changed spec pokes at once anyway."""
@@ -42,7 +43,13 @@ def decide(observed: Observed) -> Decision:
         replace(step, actions=(*step.actions, *protections(item, observed.tracker.key, spec)))
         for step, item in zip(_within_budget(steps, situations, spec), situations, strict=True)
     )
-    return Decision(situations=situations, plan=Plan(steps=budgeted, wake_at=_wake(observed, budgeted, spec)))
+    wanted = [image for item in situations for image in wanted_images(item, spec)]
+    plan = Plan(
+        steps=budgeted,
+        wake_at=_wake(observed, budgeted, spec),
+        unlocks=unlocks(observed.tracker, spec, wanted),
+    )
+    return Decision(situations=situations, plan=plan)
 
 
 def _within_budget(steps: list[Step], situations: tuple[Situation, ...], spec: Spec) -> tuple[Step, ...]:

@@ -30,6 +30,7 @@ from basetracker.core.planner import Decision
 from basetracker.core.protection import protected_after
 from basetracker.core.rollout import Row, image_of
 from basetracker.core.situation import Situation, stale_since
+from basetracker.core.unlocking import unlocking_after
 from basetracker.core.validation import is_respecified
 from basetracker.oci.lineage import Lineage
 
@@ -51,12 +52,16 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
         for step, situation in zip(decision.plan.steps, decision.situations, strict=True)
     ]
     steps = [step for step, _ in told]
+    downstream = tuple(item for _, item in told) if tracker.spec is not None else before.downstream
     after = Status(
         observed_generation=tracker.generation,
         conditions=conditions_of(tracker, observed.images, steps, failing_since(decision), observed.now),
         base=_base(observed),
         summary=summary_of(steps),
-        downstream=tuple(item for _, item in told) if tracker.spec is not None else before.downstream,
+        downstream=downstream,
+        unlocking=unlocking_after(
+            tracker, [item for item in outcomes if item.action in decision.plan.unlocks], downstream
+        ),
         history=before.history,
         last_handled=_handled(observed, decision, outcomes),
     )

@@ -5,14 +5,18 @@ Starting runs has an order of its own, which `starts` keeps.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from basetracker.core.actions import Action, CancelRun, Deliver, Outcome, Protect
 from basetracker.core.builds import BUSY_WAIT, REFUSED_WAIT
-from basetracker.core.protection import is_protected_elsewhere
+from basetracker.core.unlocking import Standing, standing
 from basetracker.engine.world import World
 from basetracker.errors import BasetrackerError, ConflictError, DeniedError, UnavailableError, UnknownOutcomeError
+from basetracker.oci.refs import ImageRef
 from basetracker.telemetry import LOGGER
 
 
@@ -25,6 +29,7 @@ class Actor:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._locking: WeakValueDictionary[ImageRef, asyncio.Lock] = WeakValueDictionary()
 
     async def act(self, actions: Iterable[Action]) -> tuple[Outcome, ...]:
         """The outcome of each run that is ended, then of each delivery, then of each lock.
@@ -51,11 +56,18 @@ class Actor:
         return Outcome(action=action)
 
     async def _protect(self, action: Protect) -> Outcome:
+        """Lock or unlock; who wants a lock and who takes one back wait for each other."""
+        async with self._locking.setdefault(replace(action.image, tag=None), asyncio.Lock()):
+            return await self._protect_now(action)
+
+    async def _protect_now(self, action: Protect) -> Outcome:
         self._must_lead()
         locks = self._world.locks
-        trackers = self._world.trackers.everywhere()
-        if not action.locks and is_protected_elsewhere(trackers, action.tracker, action.downstream, action.image):
-            return Outcome(action=action)  # the last one that protects it takes the lock back
+        if not action.locks:
+            trackers = self._world.trackers.everywhere()
+            found = standing(trackers, action.tracker, action.downstream, action.image)
+            if found is not Standing.LAST:
+                return Outcome(action=action, temporary=found is Standing.WAITS)
         try:
             await (locks.lock(action.image) if action.locks else locks.unlock(action.image))
         except BasetrackerError as error:

@@ -27,11 +27,13 @@ from basetracker.core.observed import (
     TargetSeen,
 )
 from basetracker.core.planner import LONG
-from basetracker.core.protection import digests_to_look_at, is_protected_elsewhere
+from basetracker.core.protection import digests_to_look_at, foreign_locks
 from basetracker.core.relations import circle_of, parent_of
+from basetracker.core.rescan import slot_of
 from basetracker.core.rules import needs_builder
 from basetracker.core.situation import situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
+from basetracker.core.unlocking import is_ours
 from basetracker.core.validation import is_respecified, remembered_digest
 from basetracker.engine.asking import with_verdicts
 from basetracker.engine.problems import problem_of
@@ -218,17 +220,24 @@ async def _lineages(
 
 
 async def _locked(world: World, seen: ImageSeen, observed: Observed, spec: Spec) -> Mapping[Digest, bool | Problem]:
-    """Whether the digests that are to be protected are locked already; asked once for each."""
+    """Whether the digests that are to be protected are locked already; asked once for each, of others' locks now and then."""
     if not spec.protect:
         return {}
+    tracker, situation = observed.tracker, situation_of(seen, observed, spec)
+    slot = slot_of(f"{tracker.key}/{seen.spec.name}", spec.rescan.interval, observed.now)
+    is_asked = tracker.requested_at != tracker.status.last_handled.requested_at
+    again = [
+        digest
+        for digest in foreign_locks(situation, spec)
+        if world.foreign_locks.is_due((tracker.uid, seen.spec.name, digest), slot.begin, observed.now) or is_asked
+    ]
     found: dict[Digest, bool | Problem] = {}
-    for digest in digests_to_look_at(situation_of(seen, observed, spec), spec):
+    for digest in (*digests_to_look_at(situation, spec), *again):
         image = seen.spec.image.pinned(digest)
-        key, name = observed.tracker.key, seen.spec.name
         try:
             # A lock that was set for another image or tracker is ours as well.
-            is_ours = is_protected_elsewhere(world.trackers.everywhere(), key, name, image)
-            found[digest] = not is_ours and await world.locks.is_locked(image)
+            ours = is_ours(world.trackers.everywhere(), image)
+            found[digest] = not ours and await world.locks.is_locked(image)
         except BasetrackerError as error:
             found[digest] = problem_of(error)
     return found

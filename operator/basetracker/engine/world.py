@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from basetracker.engine.desk import Desk
+from basetracker.engine.looks import Looks
 from basetracker.engine.poller import Poller
 from basetracker.ports import (
     AllowList,
@@ -39,4 +40,5 @@ class World:
     lead: Lead
     clock: Clock
     metrics: Metrics
+    foreign_locks: Looks = field(default_factory=Looks)
     run_interval: timedelta = timedelta(seconds=10)
