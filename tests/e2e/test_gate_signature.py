@@ -1,4 +1,5 @@
-"""The signature gate on a real control plane: the real cosign and notation sign, and only what both have signed reaches the Pods.
+"""The signature gate on a real control plane: the real cosign and notation sign, and only what is signed in every way that is
+asked for reaches the Pods: with a key, keyless with a private Sigstore of real services, and with a certificate.
 
 The rights are those of the shipped sample, for the ConfigMaps that a person makes with kubectl.
 """
@@ -16,12 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
-from .harness import signers
+from .harness import signers, sigstore_build
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster
 from .harness.installation import installed
 from .harness.missing import missing
 from .harness.operator_pod import OperatorPod, connect
+from .harness.private_sigstore import PrivateSigstore
 from .harness.registry import DockerRegistry
 from .harness.replicas import Replicas, complaints
 from .harness.repository import ROOT
@@ -33,6 +35,7 @@ Object = dict[str, Any]
 ALLOWED = [{"namespaces": ["e2e-*"], "registries": ["contoso"], "tasks": ["build-*"]}]
 USER, PASSWORD = "pipeline", "a-password-of-the-pipeline"
 SECONDS = 90.0
+WORKFLOW = "contoso/checkout/.github/workflows/release.yml@refs/heads/main"
 
 
 class Pipeline:
@@ -49,6 +52,7 @@ class Pipeline:
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home),
             "COSIGN_PASSWORD": "",
+            "NO_PROXY": "127.0.0.1,localhost",
             "NOTATION_USERNAME": USER,
             "NOTATION_PASSWORD": PASSWORD,
         }
@@ -61,6 +65,12 @@ class Pipeline:
         """Sign `repository@digest`."""
         offline = ("--tlog-upload=false", "--use-signing-config=false")
         self._run("cosign", "sign", "--yes", "--key", f"{key}.key", *offline, image)
+
+    def sign_keyless(self, image: str, sigstore: PrivateSigstore, *, workflow: str = WORKFLOW) -> None:
+        """Sign `repository@digest` as a workflow."""
+        where = ("--signing-config", str(sigstore.signing_config), "--trusted-root", str(sigstore.trusted_root))
+        token = sigstore.workflow_token(workflow)
+        self._run("cosign", "sign", "--yes", "--identity-token", token, *where, image)
 
     def sign_by_notation(self, image: str) -> None:
         """Sign `repository@digest`."""
@@ -99,6 +109,32 @@ def pipeline(azure: EmulatedAzure, tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture
+def sigstore(tmp_path: Path) -> Iterator[PrivateSigstore]:
+    """A private Sigstore of real services."""
+    if reason := sigstore_build.obstacle():
+        missing(reason)
+    found = PrivateSigstore(sigstore_build.build(print), tmp_path / "sigstore")
+    found.start()
+    yield found
+    found.stop()
+
+
+def gates_of(sigstore: PrivateSigstore) -> list[Object]:
+    """A key, an identity, a certificate: all three have to sign."""
+    identity = {"issuer": sigstore.actions, "subjectPattern": f"https://github.com/{WORKFLOW.replace('checkout', '*')}"}
+    root = {"configMapRef": {"name": "sigstore", "key": sigstore.trusted_root.name}}
+    authorities = {
+        "trustStore": {"configMapRef": {"name": "image-authorities"}},
+        "identities": ["x509.subject: C=US, ST=WA, O=Notary, CN=wabbit"],
+    }
+    return [
+        {"signature": {"cosign": {"publicKey": {"configMapRef": {"name": "image-keys", "key": "cosign.pub"}}}}},
+        {"signature": {"cosign": {"keyless": {"identities": [identity], "trustedRoot": root}}}},
+        {"signature": {"notation": authorities}},
+    ]
+
+
+@pytest.fixture
 def team(
     real_cluster: RealCluster,
     azure: EmulatedAzure,
@@ -106,13 +142,15 @@ def team(
     programs: Path,
     namespace: str,
     pipeline: Pipeline,
+    sigstore: PrivateSigstore,
     tmp_path: Path,
 ) -> Iterator[Team]:
-    """A team whose tracker wants two signatures, beside an installed operator that may read the keys."""
+    """A team whose tracker wants three signatures, beside an installed operator that may read the keys."""
     found = Team(real_cluster, azure, private_registry, namespace)
     found.set_up()
     found.kubectl("create", "configmap", "image-keys", f"--from-file={pipeline.home / 'cosign.pub'}")
     found.kubectl("create", "configmap", "image-authorities", f"--from-file={pipeline.certificate}")
+    found.kubectl("create", "configmap", "sigstore", f"--from-file={sigstore.trusted_root}")
     real_cluster.admin.apply(*rights(namespace))
     with installed(real_cluster, allowed=ALLOWED):
         connect(real_cluster, azure)
@@ -122,17 +160,7 @@ def team(
         try:
             replicas.start()
             tracker = found.tracker()
-            tracker["spec"]["gates"] = [
-                {"signature": {"cosign": {"publicKey": {"configMapRef": {"name": "image-keys", "key": "cosign.pub"}}}}},
-                {
-                    "signature": {
-                        "notation": {
-                            "trustStore": {"configMapRef": {"name": "image-authorities"}},
-                            "identities": ["x509.subject: C=US, ST=WA, O=Notary, CN=wabbit"],
-                        }
-                    }
-                },
-            ]
+            tracker["spec"]["gates"] = gates_of(sigstore)
             real_cluster.admin.apply(tracker)
             yield found
             assert complaints(replicas, namespace) == []
@@ -160,7 +188,7 @@ def pushed(team: Team) -> str:
     return f"{team.image.rpartition(':')[0]}@{latest}"
 
 
-def test_only_what_both_have_signed_reaches_the_pods(team: Team, pipeline: Pipeline) -> None:
+def test_only_what_all_have_signed_reaches_the_pods(team: Team, pipeline: Pipeline, sigstore: PrivateSigstore) -> None:
     def said() -> object:
         return team.get("basetracker", TRACKER).get("status")
 
@@ -168,8 +196,13 @@ def test_only_what_both_have_signed_reaches_the_pods(team: Team, pipeline: Pipel
     assert "@" not in team.image_in_spec(), "nothing is delivered that nobody has signed"
     pipeline.sign_by_cosign(pushed(team))
     until(lambda: gates(team).get("signature") == ("Pass", "Signed"), said)
-    until(lambda: gates(team).get("signature-2") == ("Pending", "SignatureAwaited"), said)
-    assert "@" not in team.image_in_spec(), "one of two isn't enough"
+    # Beside the identity there is the key's signature, which says nothing about one.
+    until(lambda: gates(team).get("signature-2") == ("Pending", "SignatureRefused"), said)
+    assert "@" not in team.image_in_spec(), "one of three isn't enough"
+    pipeline.sign_keyless(pushed(team), sigstore)
+    until(lambda: gates(team).get("signature-2") == ("Pass", "Signed"), said)
+    until(lambda: gates(team).get("signature-3") == ("Pending", "SignatureAwaited"), said)
+    assert "@" not in team.image_in_spec(), "two of three aren't enough"
     pipeline.sign_by_notation(pushed(team))
     until(lambda: "@" in team.image_in_spec(), said)
     first = team.image_in_spec()
@@ -177,11 +210,15 @@ def test_only_what_both_have_signed_reaches_the_pods(team: Team, pipeline: Pipel
     base = team.push_base("3.12.2")
     until(lambda: team.runs()[1:] == ["Succeeded"] and pushed(team).partition("@")[2] not in first, said)
     pipeline.sign_by_cosign(pushed(team), key="stranger")
+    pipeline.sign_keyless(pushed(team), sigstore, workflow=WORKFLOW.replace("main", "next"))
     pipeline.sign_by_notation(pushed(team))
     until(lambda: gates(team).get("signature") == ("Pending", "SignatureRefused"), said)
     assert team.image_in_spec() == first, "a stranger's signature is none"
     pipeline.sign_by_cosign(pushed(team))
+    until(lambda: gates(team).get("signature-2") == ("Pending", "SignatureRefused"), said)
+    assert team.image_in_spec() == first, "the same workflow on another branch is a stranger"
+    pipeline.sign_keyless(pushed(team), sigstore)
     team.settle_on(base)
     assert team.image_in_spec() == f"{team.image}@{pushed(team).partition('@')[2]}"
     assert team.stands_on(base)
-    assert [verdict for verdict, _ in gates(team).values()] == ["Pass"] * 3
+    assert [verdict for verdict, _ in gates(team).values()] == ["Pass"] * 4

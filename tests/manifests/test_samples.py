@@ -93,13 +93,14 @@ def test_the_signature_keys_role_reads_what_the_gates_name_and_no_more() -> None
         for gate in gates
         for source in (
             gate.cosign and gate.cosign.public_key,
+            gate.cosign and gate.cosign.keyless and gate.cosign.keyless.trusted_root,
             gate.notation and gate.notation.trust_store,
             gate.notation and gate.notation.timestamp_trust_store,
         )
         if source is not None
     ]
     names = [source.config_map_ref.name for source in sources if source.config_map_ref is not None]
-    assert len(names) == len(sources) == 3
+    assert len(names) == len(sources) == 4
     role = only(OBJECTS, "Role", "basetracker-signature-keys")
     assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get"]}]
     _is_bound_to_the_operator(role)
