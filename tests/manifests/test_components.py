@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from .kustomizations import ROOT, Json, built, names, only
 
 COMPONENTS = ("gate-reports",)
 """Those that grant rights."""
+LOADED, INTERPRETER = 1, 3
+"""Kinds of segments of an ELF file."""
 DATABASES = 3 << 30
 """Bytes of three of Trivy's: the one in use, the one before, the next."""
 
@@ -105,3 +109,17 @@ def test_the_image_with_trivy_takes_one_program_over_and_stays_as_it_is() -> Non
     assert [line.split()[1] for line in lines if line.startswith("FROM")] == ["${TRIVY_IMAGE}", "${OPERATOR_IMAGE}"]
     (copied,) = [line for line in lines if line.startswith("COPY")]
     assert copied == "COPY --from=trivy /usr/local/bin/trivy /usr/local/bin/trivy"
+
+
+def test_the_program_needs_no_file_of_the_image_that_it_comes_from() -> None:
+    program = Path(sys.executable).with_name("trivy")
+    if not program.exists():
+        pytest.skip("no Trivy here (its package for the tests is for Linux on x86-64)")
+    with program.open("rb") as file:
+        header = file.read(64)
+        (start,), (size, count) = struct.unpack_from("<Q", header, 32), struct.unpack_from("<HH", header, 54)
+        file.seek(start)
+        kinds = {struct.unpack_from("<I", file.read(size))[0] for _ in range(count)}
+    assert header[:5] == b"\x7fELF\x02"
+    assert LOADED in kinds
+    assert INTERPRETER not in kinds, "it is linked statically"
