@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from basetracker.api.names import ConditionType, GateVerdict, HistoryEvent, Reason, State
-from basetracker.api.status import GateStatus, Status
+from basetracker.api.status import GateStatus, Status, WorkloadStatus
 from basetracker.api.tracker import Tracker
+from basetracker.core.observed import Workload
 from basetracker.core.planner import decide
 from basetracker.core.situation import asked_about
+from basetracker.core.sources import running_beside
 from basetracker.core.status import Folded, fold
 from basetracker.core.validation import MOST_RUNNING, ToAsk
 from basetracker.oci.lineage import Verdict
@@ -128,3 +130,25 @@ def test_nothing_validated_leaves_it_where_it_is() -> None:
     (item,) = folded(one).status.downstream
     assert item.reason is Reason.GATE_FAILED
     assert item.failing == (said(FAIL, digest=OTHER),)
+
+
+@pytest.mark.parametrize(
+    ("workloads", "rows", "expected"),
+    [
+        ((workload(OTHER),), (), (OTHER,)),
+        ((workload(NEW),), (), (NEW,)),
+        ((workload(NEW, delivered=NEW),), (), ()),
+        ((workload(NEW, delivered=NEW),), (row(NEW, previous_digest=OLD),), (OLD,)),
+        ((workload(NEW, delivered=OTHER),), (), (NEW,)),
+        ((workload(NEW), workload(OTHER, name="second")), (), (OTHER,)),
+        ((workload(),), (), ()),
+        ((), (), ()),
+    ],
+    ids=["another", "itself", "ours", "ours, after another", "undone by hand", "both", "a bare tag", "nothing"],
+)
+def test_what_a_digest_is_compared_with(
+    workloads: tuple[Workload, ...], rows: tuple[WorkloadStatus, ...], expected: tuple[Digest, ...]
+) -> None:
+    one = scene(workloads=workloads, rows=rows, deploy=[each.name for each in workloads])
+    (seen,) = one.observed().images
+    assert running_beside(NEW, seen.spec, one.status.of("checkout"), seen.targets) == expected

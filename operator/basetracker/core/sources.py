@@ -58,16 +58,27 @@ def claims_about(
 def running_beside(
     digest: Digest, item: Downstream, before: DownstreamStatus | None, targets: Iterable[TargetSeen]
 ) -> tuple[Digest, ...]:
-    """What the chosen containers run instead of this digest; where all run it, what they ran before it."""
-    found: list[Digest] = []
+    """What the chosen containers run instead of this digest; where all run it, what they ran before it.
+
+    Where nothing is known from before and somebody else put it there, it is the digest itself: that is what runs.
+    """
+    found: set[Digest] = set()
+    is_theirs = False
     for seen in targets:
         if seen.workload is None:
             continue
-        images = [image_of(one) for one in chosen_containers(item, seen.target, seen.workload)]
-        found += [image.digest for image in images if image is not None and image.digest not in {None, digest}]
+        for container in chosen_containers(item, seen.target, seen.workload):
+            image = image_of(container)
+            if image is None or image.digest is None:
+                continue
+            found.add(image.digest)
+            mark = seen.workload.delivered.get(container.name)
+            is_theirs |= image.digest == digest and (mark is None or mark.image != container.image)
+    found -= {digest}
     if not found and before is not None:
-        found = [row.previous_digest for row in before.workloads if row.digest == digest and row.previous_digest]
-    return tuple(sorted(set(found) - {digest}))
+        rows = [row for row in before.workloads if row.digest == digest]
+        found = {row.previous_digest for row in rows if row.previous_digest is not None} - {digest}
+    return tuple(sorted(found or ({digest} if is_theirs else ())))
 
 
 def running_digests(item: Downstream, targets: Iterable[TargetSeen]) -> tuple[Digest, ...]:
