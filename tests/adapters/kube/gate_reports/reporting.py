@@ -173,10 +173,10 @@ def bench() -> Json:
     """One check, with the timestamp and the state as the adapter gets them wrong."""
     return {
         "source": "Kube Bench",
-        "policy": "Control Plane Security Configuration",
+        "policy": "1.2.1-Control Plane Security Configuration",
         "rule": "API Server",
         "category": "CIS Benchmarks",
-        "description": "Ensure that anonymous requests are refused",
+        "message": "Ensure that anonymous requests are refused",
         "result": "pass",
         "scored": True,
         "timestamp": {"seconds": 42, "nanos": -1203948},

@@ -146,7 +146,7 @@ def _policy_result(item: Json, source: ReportSource) -> Result:
     index = text_below(item, "properties", "index")  # kube-bench's number of the check
     policy, rule = text_below(item, "policy"), text_below(item, "rule")
     if source is ReportSource.KUBE_BENCH and index:
-        policy, rule = index, text_below(item, "description") or rule
+        policy, rule = index, text_below(item, "message") or rule  # its text
     return Result(
         source=source,
         policy=clean_name(policy),
