@@ -89,6 +89,16 @@ def test_a_folder_is_somebodys_until_all_have_left_it(tmp_path: Path) -> None:
     assert take(one.path) is None
 
 
+def test_what_another_still_needs_is_left_and_not_removed(tmp_path: Path) -> None:
+    one = make(tmp_path, "db-")
+    other = take(one.path)
+    assert other is not None
+    one.remove()
+    assert one.path.exists()
+    other.remove()
+    assert not one.path.exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
 def test_one_that_is_being_removed_is_nobodys(tmp_path: Path) -> None:
     import fcntl

@@ -67,7 +67,9 @@ def _taken(place: Path) -> int:
     for folder, _, names in os.walk(place):
         for name in names:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * _BLOCK
+                total += (
+                    getattr(os.lstat(os.path.join(folder, name)), "st_blocks", 0) * _BLOCK
+                )  # some systems don't tell
             except OSError:
                 continue
     return total

@@ -19,12 +19,16 @@ from typing import Final
 if sys.platform != "win32":
     import fcntl
 
+_LOCKS: Final = sys.platform != "win32"
 _LEFT_SECONDS: Final = 24 * 3600.0
 """Where a file system knows no locks: after so long no other process can still be working there."""
 
 
 class Folder:
-    """One that this process needs. `descriptor` holds the lock; a child that inherits it needs the folder as well."""
+    """One that this process needs.
+
+    `descriptor` holds the lock, and a child that inherits it needs the folder as well; it is negative where there are no locks.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -40,7 +44,11 @@ class Folder:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Need it no more, and remove it."""
+        """Need it no more, and remove it unless somebody else needs it: then that one or a later process does."""
+        with suppress(OSError), _alone(self.path.parent):
+            if self.descriptor >= 0 and not _lock(self.descriptor, shared=False):
+                self.leave()
+                return
         shutil.rmtree(self.path, ignore_errors=True)
         self.leave()
 
@@ -71,14 +79,15 @@ def sweep(cache: Path, prefix: str, keep: Path | None = None) -> None:
 
 
 def _remove_left(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY) if _LOCKS else -1
     try:
         with _alone(path.parent):
             if not _is_free(path, descriptor):
                 return
         shutil.rmtree(path, ignore_errors=True)
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _is_free(path: Path, descriptor: int) -> bool:
@@ -90,6 +99,8 @@ def _is_free(path: Path, descriptor: int) -> bool:
 
 
 def _opened(path: Path) -> int:
+    if not _LOCKS:
+        return -1
     descriptor = os.open(path, os.O_RDONLY)
     try:
         is_ours = _lock(descriptor, shared=True)
@@ -104,7 +115,7 @@ def _opened(path: Path) -> int:
 def _lock(descriptor: int, *, shared: bool) -> bool:
     """Whether it could be locked at once. Raises OSError where that can't be told."""
     if sys.platform == "win32":
-        raise OSError("no locks")
+        raise OSError("there are no such locks here")
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -115,11 +126,13 @@ def _lock(descriptor: int, *, shared: bool) -> bool:
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
     """Nobody else makes, takes or removes folders meanwhile: one that is made isn't locked for a moment."""
+    if sys.platform == "win32":
+        yield
+        return
     descriptor = os.open(cache, os.O_RDONLY)
     try:
-        if sys.platform != "win32":
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

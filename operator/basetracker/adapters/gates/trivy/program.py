@@ -98,7 +98,8 @@ class Program:
             UnavailableError: it took too long.
         """
         executable = self._found()
-        command = self.bounds.command(executable, arguments, largest_file=largest_file or self.bounds.room)
+        room = largest_file or self.bounds.room
+        command = self.bounds.command(executable, arguments, largest_file=room)
         async with self._workplace(files or {}) as folder:
             place = folder.path
             environment = {**await asyncio.to_thread(self._environment, place), **(secrets or {})}
@@ -111,13 +112,13 @@ class Program:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
                     start_new_session=True,
-                    pass_fds=(folder.descriptor,),
+                    pass_fds=(folder.descriptor,) if folder.descriptor >= 0 else (),
                 )
             except (OSError, ValueError) as error:
                 raise self._unable() from error
             try:
                 async with asyncio.timeout(seconds):
-                    done = await _finished(process, output_limit, overfull(place, self.bounds.room))
+                    done = await _finished(process, output_limit, overfull(place, room))
             except TimeoutError as error:
                 raise UnavailableError("Trivy took longer than it may; see the gate's timeout") from error
             finally:
