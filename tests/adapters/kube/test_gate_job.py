@@ -347,6 +347,17 @@ async def test_a_lost_answer_creates_no_second_job(asked: Asked) -> None:
     assert len(asked.jobs()) == 1
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_an_answer_that_takes_too_long_is_no_verdict_and_creates_no_second_job(asked: Asked, after: bool) -> None:
+    asked.world.emulated.faults.append(Fault(match=r"POST .*/jobs", delay=30.0, after=after))
+    question = asked.question()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await asked.judge(question)
+    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
+    assert len(asked.jobs()) == 1
+
+
 async def test_garbage_is_never_a_pass(scripted: Any, scripted_kube: Kube, clock: Any) -> None:
     gates = JobGates(scripted_kube, clock=clock)
     question = Question(

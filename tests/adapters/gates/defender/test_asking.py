@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -119,6 +120,62 @@ async def test_a_refusal_holds_all_queries_as_long_as_it_says(world: World) -> N
     assert 150 < held.value.retry_after < 200
     assert len(world.queries()) == 1, "nothing was sent meanwhile"
     world.wait(seconds=200)
+    assert await findings.about(OTHER) == Known()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (200, {"x-ms-user-quota-remaining": "0", "x-ms-user-quota-resets-after": "00:00:09"}, 9),
+        (200, {"x-ms-user-quota-remaining": "-1", "x-ms-user-quota-resets-after": "00:00:09.5"}, 9),
+        (200, {"x-ms-user-quota-remaining": "0"}, 5),
+        (200, {"x-ms-user-quota-remaining": "0", "x-ms-user-quota-resets-after": "soon"}, 5),
+        (200, {"x-ms-user-quota-remaining": "0", "x-ms-user-quota-resets-after": "99:99"}, 5),
+        (200, {"x-ms-user-quota-remaining": "none", "x-ms-user-quota-resets-after": "00:00:09"}, 0),
+        (200, {"x-ms-user-quota-remaining": "9", "x-ms-user-quota-resets-after": "00:00:09"}, 0),
+        (200, {"x-ms-user-quota-resets-after": "00:00:09"}, 0),
+        (200, {"Retry-After": "9"}, 0),
+        (429, {"Retry-After": "9"}, 9),
+    ],
+)
+async def test_the_next_query_waits_as_long_as_the_headers_say(
+    world: World, status: int, headers: dict[str, str], seconds: int
+) -> None:
+    body = {"totalRecords": 0, "count": 0, "data": [], "facets": [], "resultTruncated": "false"}
+    fault = Fault(match=QUERIES, status=status, headers=headers, body=body if status == 200 else None)
+    world.cloud.faults.add(fault)
+    findings = world.findings()
+    with contextlib.nullcontext() if status == 200 else pytest.raises(UnavailableError):
+        await findings.about(DIGEST)
+    world.time.slept.clear()
+    assert await findings.about(OTHER) == Known()
+    window, *pauses = world.time.slept
+    assert sum(pauses) == pytest.approx(max(seconds - window, 0), abs=0.5)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-ms-user-quota-resets-after": "00:00:09"}, {"Retry-After": "soon"}])
+async def test_a_refusal_that_names_no_time_holds_queries_all_the_same(world: World, headers: dict[str, str]) -> None:
+    world.cloud.faults.add(Fault(match=QUERIES, status=429, headers=headers))
+    findings = world.findings()
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            await findings.about(DIGEST)
+    assert len(world.queries()) == 1
+    world.wait(seconds=300)
+    assert await findings.about(DIGEST) == Known()
+
+
+async def test_a_quota_that_is_empty_for_long_is_told_and_not_waited_out(world: World) -> None:
+    headers = {"x-ms-user-quota-remaining": "0", "x-ms-user-quota-resets-after": "00:10:00"}
+    body = {"totalRecords": 0, "count": 0, "data": [], "facets": [], "resultTruncated": "false"}
+    world.cloud.faults.add(Fault(match=QUERIES, status=200, headers=headers, body=body))
+    findings = world.findings()
+    assert await findings.about(DIGEST) == Known()
+    with pytest.raises(UnavailableError) as told:
+        await findings.about(OTHER)
+    assert told.value.retry_after == pytest.approx(598, abs=3)
+    assert len(world.queries()) == 1
+    world.wait(seconds=600)
     assert await findings.about(OTHER) == Known()
 
 

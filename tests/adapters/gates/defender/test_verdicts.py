@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -239,3 +240,48 @@ async def test_no_answer_and_a_broken_one_are_errors(world: World, fault: Fault,
         await gate.judge(world.question(), None)
     world.wait(seconds=60)
     assert (await gate.judge(world.question(), None)).verdict is PASS, "and it goes on after it"
+
+
+async def test_an_answer_that_takes_too_long_is_no_verdict(world: World) -> None:
+    world.wait(hours=6)
+    world.found(("CVE-2026-1", "Low"))
+    world.cloud.faults.add(Fault(match=QUERIES, delay=30.0))
+    gate = world.gate()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await gate.judge(world.question(onUnknown="Pass"), None)
+    assert (await world.judge()).verdict is PASS, "and a gate that isn't held up goes on"
+
+
+@pytest.mark.parametrize("on_unknown", ["Hold", "Pass"])
+async def test_rows_of_another_digest_say_nothing_about_this_one(world: World, on_unknown: str) -> None:
+    """Even when Azure answers with them to a question about this one."""
+    world.wait(hours=6)
+    world.found(("CVE-2026-1", "Low"), digest=OTHER)
+    row = {"digest": str(OTHER), "id": "a", "code": "Healthy", "cause": "", "software": "zlib", "fixed": "", "cves": []}
+    body = {"totalRecords": 1, "count": 1, "data": [row], "facets": [], "resultTruncated": "false"}
+    world.cloud.faults.add(Fault(match=QUERIES, status=200, body=body))
+    answer = await world.judge(onUnknown=on_unknown)
+    assert (answer.digest, answer.reason) == (DIGEST, "UnknownToDefender")
+    assert answer.verdict is {"Hold": PENDING, "Pass": PASS}[on_unknown]
+
+
+async def test_many_digests_of_one_moment_are_each_judged_by_their_own_rows(world: World) -> None:
+    world.wait(hours=6)
+    digests = [Digest.of(str(number).encode()) for number in range(12)]
+    world.platforms |= {digest: (digest,) for digest in digests}
+    for number, digest in enumerate(digests):
+        if number % 3:
+            world.found((f"CVE-2026-{number}", "Critical" if number % 3 == 1 else "Low"), digest=digest)
+    gate = world.gate()
+    answers = await asyncio.gather(*(gate.judge(world.question(digest), None) for digest in digests))
+    assert [(one.digest, one.verdict) for one in answers] == [
+        (digest, (PENDING, FAIL, PASS)[number % 3]) for number, digest in enumerate(digests)
+    ]
+    assert len(world.queries()) == 1
+
+
+async def test_a_wait_of_nothing_passes_what_was_seen_at_once(world: World) -> None:
+    world.found(("CVE-2026-1", "Low"))
+    assert (await world.judge(waitAtLeast="0s")).verdict is PASS
+    assert (await world.judge(OTHER, waitAtLeast="0s")).verdict is PENDING

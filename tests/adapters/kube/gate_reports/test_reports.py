@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -264,6 +265,24 @@ async def test_an_api_server_in_trouble_is_no_verdict(reports: Reports, status: 
     emulated.faults[:] = [Fault(match="GET .*vulnerabilityreports", times=None, status=status)]
     with pytest.raises(UnavailableError):
         await reports.judge("trivy-operator", onMissing="Pass")
+
+
+@pytest.mark.parametrize("match", ["deployments", "replicasets", "vulnerabilityreports"])
+async def test_an_answer_that_takes_too_long_is_no_verdict(reports: Reports, match: str, emulated: Any) -> None:
+    await reports.write_vulnerabilities()
+    emulated.faults[:] = [Fault(match=f"GET .*{match}", delay=30.0)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await reports.judge("trivy-operator", onMissing="Pass")
+    assert (await reports.judge("trivy-operator")).verdict is GateVerdict.PASS
+
+
+@pytest.mark.parametrize("match", ["deployments", "replicasets", "vulnerabilityreports", "policyreports"])
+async def test_a_connection_that_is_cut_is_no_verdict(reports: Reports, match: str, emulated: Any) -> None:
+    await reports.write_vulnerabilities()
+    emulated.faults[:] = [Fault(match=f"GET .*{match}", drop=True, times=None)]
+    with pytest.raises(UnavailableError):
+        await reports.judge("trivy-operator", "policy-report", onMissing="Pass")
 
 
 @pytest.mark.parametrize("body", ["garbage", "[]", "{}", '{"items": "none"}'])
