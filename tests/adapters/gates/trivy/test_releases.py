@@ -14,7 +14,7 @@ from basetracker.api.names import GateVerdict
 from basetracker.errors import InvalidError
 
 from .conftest import World, question
-from .scanned import alpine
+from .scanned import alpine, installed, layered
 from .stand_in import StandIn, report
 
 KNOWN = (
@@ -66,14 +66,27 @@ async def test_trivy_tells_which_releases_it_knows(
     assert found == dict.fromkeys(systems, known)
 
 
-async def test_a_server_that_finds_nothing_in_an_unknown_release_is_not_believed(
-    world: World, real: str, server: str
-) -> None:
+BLIND = {
+    "an unknown release": (alpine({"openssl": "3.5.0-r0"}, release="9.9.1"), "knows nothing of alpine 9.9"),
+    "a release without updates": (alpine(release="3.10.1"), "EOSL in alpine 3.10.1"),
+    "nothing at all": (layered({"/bin/x": "x"}), "neither an operating system"),
+    "no list of packages": (
+        layered({"/etc/os-release": "ID=alpine\nVERSION_ID=3.22.1\n", "/etc/alpine-release": "3.22.1\n"}),
+        "no list of installed packages",
+    ),
+    "packages of nobody": (layered({"/lib/apk/db/installed": installed({"openssl": "3.5.0-r0"})}), "doesn't know"),
+    "an unsupported system": (
+        layered({"/etc/os-release": "ID=fedora\nVERSION_ID=41\n", "/lib/apk/db/installed": installed({"musl": "1"})}),
+        "fedora 41",
+    ),
+}
+
+
+async def test_where_a_server_could_look_at_nothing_it_is_not_believed(world: World, real: str, server: str) -> None:
     judge = world.judge(real, server=server, environ={"TRIVY_TOKEN": "server-token"})
-    image = world.push("shop/a:1", alpine({"openssl": "3.5.0-r0"}, release="9.9.1"))
-    answer = await judge.judge(question(image), None)
-    assert (answer.verdict, answer.reason) == (GateVerdict.FAIL, "NothingScanned")
-    assert "knows nothing of alpine 9.9" in answer.message
+    for number, (what, (image, words)) in enumerate(BLIND.items()):
+        answer = await judge.judge(question(world.push(f"shop/a:{number}", image)), None)
+        assert (answer.verdict, words in answer.message) == (GateVerdict.FAIL, True), (what, answer)
 
 
 SAYS = {
