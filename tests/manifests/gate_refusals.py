@@ -9,6 +9,38 @@ WAIT = "the wait is a duration of at least 0s and at most ten years; write it li
 Row = tuple[str, dict[str, Any], str, str]
 """A name, one gate, the field below it that is refused, and the words."""
 
+KEYLESS: tuple[dict[str, Any], ...] = (
+    {
+        "signature": {
+            "cosign": {
+                "keyless": {
+                    "identities": [
+                        {
+                            "issuer": "https://token.actions.githubusercontent.com",
+                            "subject": "https://github.com/contoso/ci/.github/workflows/sign.yml@refs/heads/main",
+                            "sourceRepository": "https://github.com/contoso/shop",
+                            "sourceRef": "refs/heads/main",
+                        },
+                        {"issuer": "https://login.contoso.com", "subjectPattern": "build-*@contoso.com"},
+                    ],
+                    "trustedRoot": {"configMapRef": {"name": "sigstore", "key": "trusted_root.json"}},
+                }
+            }
+        }
+    },
+    {
+        "signature": {
+            "cosign": {
+                "keyless": {
+                    "identities": [{"issuer": "https://login.contoso.com", "subject": "build@contoso.com"}],
+                    "trustedRoot": {"secretRef": {"name": "sigstore", "key": "trusted_root.json"}},
+                }
+            }
+        }
+    },
+)
+"""Keyless gates that use every field; a tracker with them is taken."""
+
 DEFENDER: tuple[Row, ...] = (
     ("no severity at all", {"defender": {"severity": []}}, "defender.severity", ""),
     ("a severity of its own", {"defender": {"severity": ["SEVERE"]}}, "defender.severity[0]", ""),

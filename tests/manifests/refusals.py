@@ -10,7 +10,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from .gate_refusals import ROWS
+from .gate_refusals import KEYLESS, ROWS
 
 Json = dict[str, Any]
 Step = str | int
@@ -99,34 +99,7 @@ _SPEC: Json = {
             }
         },
         {"signature": {"cosign": {"publicKey": {"secretRef": {"name": "keys", "key": "cosign.pub"}}}}},
-        {
-            "signature": {
-                "cosign": {
-                    "keyless": {
-                        "identities": [
-                            {
-                                "issuer": "https://token.actions.githubusercontent.com",
-                                "subject": "https://github.com/contoso/ci/.github/workflows/sign.yml@refs/heads/main",
-                                "sourceRepository": "https://github.com/contoso/shop",
-                                "sourceRef": "refs/heads/main",
-                            },
-                            {"issuer": "https://login.contoso.com", "subjectPattern": "build-*@contoso.com"},
-                        ],
-                        "trustedRoot": {"configMapRef": {"name": "sigstore", "key": "trusted_root.json"}},
-                    }
-                }
-            }
-        },
-        {
-            "signature": {
-                "cosign": {
-                    "keyless": {
-                        "identities": [{"issuer": "https://login.contoso.com", "subject": "build@contoso.com"}],
-                        "trustedRoot": {"secretRef": {"name": "sigstore", "key": "trusted_root.json"}},
-                    }
-                }
-            }
-        },
+        *KEYLESS,
         {
             "signature": {
                 "notation": {

@@ -45,6 +45,7 @@ from .sigstores import SHOP
         ),
         ("https://a.test/a*b*c", "https://a.test/aXbYc", True),
         ("https://a.test/a*b*c", "https://a.test/abc", False),
+        ("https://a.test/a*b*c", "https://a.test/abXc", False),
         ("https://a.test/a*b*c", "https://a.test/axbbc", True),
         ("https://a.test/a*b*c", "https://a.test/axbc", False),
         ("https://a.test/a*a", "https://a.test/aa", False),
