@@ -250,6 +250,7 @@ class Scene:
     resume: str = ""
     circle: tuple[str, ...] = ()
     parent: Parent | None = None
+    withheld: GateStatus | None = None
     siblings: tuple[Tracker, ...] = ()
     now: datetime = NOW
 
@@ -303,6 +304,7 @@ class Scene:
             base=TagSeen(digest=self.base, problem=self.base_problem, due=due),
             images=(self._image(_only(one), one.status.of("checkout")),),
             parent=self.parent,
+            withheld=self.withheld,
             circle=self.circle,
             siblings=self.siblings,
         )

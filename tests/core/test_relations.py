@@ -5,12 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from basetracker.api.names import GateVerdict, Reason, State
+from basetracker.api.status import DownstreamStatus, GateStatus, Validated
 from basetracker.api.tracker import Tracker
 from basetracker.core.observed import Container
-from basetracker.core.relations import children_of, chosen_containers, circle_of, claimant, parent_of
-from basetracker.oci.refs import parse_image
+from basetracker.core.relations import (
+    children_of,
+    chosen_containers,
+    circle_of,
+    claimant,
+    inherited_base,
+    parent_of,
+)
+from basetracker.oci.refs import Digest, parse_image
 
-from .builders import BASE, IMAGE, NOW, image_spec, tracker, workload
+from .builders import B1, B2, BASE, IMAGE, NOW, image_spec, tracker, validated, workload
 
 OS = parse_image("contoso.azurecr.io/base/os:12")
 PYTHON = tracker("python")
@@ -128,3 +139,47 @@ def test_without_a_name_every_container_of_the_repository_is_meant() -> None:
     assert [one.name for one in chosen_containers(item, item.deploy[0], SEEN)] == ["app"]
     named = item.deploy[0].model_copy(update={"container": "odd"})
     assert [one.name for one in chosen_containers(item, named, SEEN)] == ["odd"]
+
+
+def said(verdict: GateVerdict, digest: Digest = B2) -> GateStatus:
+    return GateStatus(name="trivy", verdict=verdict, reason="Because", message="so it is", digest=digest)
+
+
+def made(kept: Validated | None, *gates: GateStatus) -> DownstreamStatus:
+    """The row of an image of the parent."""
+    return DownstreamStatus(
+        name="python", state=State.CURRENT, reason=Reason.CURRENT, message="so it is", validated=kept, gates=gates
+    )
+
+
+FAIL, PASS, PENDING = GateVerdict.FAIL, GateVerdict.PASS, GateVerdict.PENDING
+SOUND = validated(B2, B1)
+FAILING = SOUND.model_copy(update={"failing": said(FAIL)})
+
+
+@pytest.mark.parametrize(
+    ("item", "stored", "base", "is_withheld"),
+    [
+        (None, B1, None, False),
+        (made(None), B1, None, False),
+        (made(SOUND), None, B2, False),
+        (made(SOUND), B1, B2, False),
+        (made(SOUND, said(PASS)), B1, B2, False),
+        (made(SOUND, said(PENDING)), B1, B2, False),
+        (made(SOUND, said(FAIL, B1)), B1, B2, False),
+        (made(FAILING), B1, None, True),
+        (made(FAILING), None, None, True),
+        (made(FAILING), B2, B2, False),
+        (made(SOUND, said(PASS), said(FAIL)), B1, None, True),
+        (made(SOUND, said(FAIL)), B2, B2, False),
+    ],
+    ids=lambda value: "",
+)
+def test_what_fails_by_now_is_a_base_only_for_those_that_have_it(
+    item: DownstreamStatus | None, stored: Digest | None, base: Digest | None, is_withheld: bool
+) -> None:
+    found, withheld = inherited_base(item, stored)
+    assert found == base
+    assert (withheld is not None) is is_withheld
+    if withheld is not None:
+        assert (withheld.verdict, withheld.digest) == (FAIL, B2)

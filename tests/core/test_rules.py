@@ -400,5 +400,5 @@ def test_reason(told: Told) -> None:
 
 def test_every_reason_has_a_row() -> None:
     """`DeliveryRefused` comes of an effect, not of a rule; those of gates have a table of their own."""
-    of_gates = {Reason.GATE_PENDING, Reason.GATE_FAILED, Reason.GATE_UNUSABLE}
+    of_gates = {Reason.GATE_PENDING, Reason.GATE_FAILED, Reason.GATE_UNUSABLE, Reason.PARENT_FAILS}
     assert {told.reason for told in TABLE} == set(Reason) - {Reason.DELIVERY_REFUSED} - of_gates

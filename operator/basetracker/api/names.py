@@ -133,6 +133,9 @@ class Reason(StrEnum):
     GATE_FAILED = "GateFailed"
     """A digest contains the base and fails a gate. It isn't delivered, or not any further. Freed by an image that
     passes, or by what the gate lets pass."""
+    PARENT_FAILS = "ParentFails"
+    """The base is the output of another tracker, whose newest validated digest fails a gate by now. The image doesn't
+    move to it. Freed when that tracker validates one that passes, or by what the gate lets pass."""
     GATE_UNUSABLE = "GateUnusable"
     """A gate can't answer before somebody mends what it needs; the message says what that is."""
     NO_OUTPUT = "NoOutputImage"

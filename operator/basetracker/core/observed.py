@@ -203,6 +203,8 @@ class Observed:
     base: TagSeen
     images: tuple[ImageSeen, ...]
     parent: Parent | None = None
+    withheld: GateStatus | None = None
+    """The gate that the parent's validated digest fails by now, which is therefore no new base; None when it is the base."""
     circle: tuple[str, ...] = ()
     """The trackers that feed each other in a circle through this one, by name; empty when there is none."""
     siblings: tuple[Tracker, ...] = ()

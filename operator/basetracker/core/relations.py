@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from basetracker.api.names import GateVerdict, HistoryEvent
+from basetracker.api.status import DownstreamStatus, GateStatus, Status
 from basetracker.api.tracker import DeployTarget, Downstream, Tracker
 from basetracker.core.observed import Container, Parent, TaskRef, Workload
 from basetracker.errors import InvalidError
-from basetracker.oci.refs import ImageRef, parse_image
+from basetracker.oci.refs import Digest, ImageRef, parse_image
 
 
 def parent_of(tracker: Tracker, siblings: Iterable[Tracker]) -> Parent | None:
@@ -21,6 +23,30 @@ def parent_of(tracker: Tracker, siblings: Iterable[Tracker]) -> Parent | None:
             if item.image == tracker.spec.base.image:
                 return Parent(key=other.key, downstream=item.name)
     return None
+
+
+def inherited_base(item: DownstreamStatus | None, stored: Digest | None) -> tuple[Digest | None, GateStatus | None]:
+    """The digest of a parent's image that is a child's base, and the gate that keeps the child from moving to it.
+
+    What the parent has validated may fail a gate by now. A child that has it as its base (`stored`) already stays on it, since
+    going back would mend nothing; another one doesn't come to it.
+    """
+    validated = item.validated if item is not None else None
+    if item is None or validated is None:
+        return None, None
+    failed = (gate for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest == validated.digest)
+    failing = validated.failing or next(failed, None)
+    if failing is None or validated.digest == stored:
+        return validated.digest, None
+    return None, failing
+
+
+def was_validated(parent: Status, downstream: str, digest: Digest) -> bool:
+    """Whether the status still remembers that this digest of the image was validated."""
+    return any(
+        (entry.event, entry.downstream, entry.to) == (HistoryEvent.VALIDATED, downstream, str(digest))
+        for entry in parent.history
+    )
 
 
 def children_of(tracker: Tracker, siblings: Iterable[Tracker]) -> tuple[Tracker, ...]:

@@ -47,10 +47,24 @@ def parent_unready(case: Case) -> Step | None:
     parent = case.observed.parent
     if parent is None or case.situation.base is not None:
         return None
+    if case.observed.withheld is not None:
+        return parent_fails(case)
     message = (
         f"the base is built by tracker {parent.key.name} as {parent.downstream}, which has validated no digest yet"
     )
     return Step(state=State.UNKNOWN, reason=Reason.PARENT_NOT_VALIDATED, message=message)
+
+
+def parent_fails(case: Case) -> Step | None:
+    """A base that fails its gate by now is nothing to move to; what is built on the one before goes on."""
+    parent, gate = case.observed.parent, case.observed.withheld
+    if parent is None or gate is None or gate.digest is None:
+        return None
+    message = (
+        f"{gate.digest.short}, which tracker {parent.key.name} has validated as {parent.downstream}, fails gate {gate.name} by "
+        f"now: {gate.message}; it doesn't become the base. This goes on when the parent validates a digest that passes"
+    )
+    return Step(state=State.BLOCKED, reason=Reason.PARENT_FAILS, message=message)
 
 
 def base_unseen(case: Case) -> Step | None:
@@ -246,6 +260,7 @@ RULES: Final[tuple[Rule, ...]] = (
     successor_pends,  # what may take the place of an image that fails by now is judged
     fails_since,  # validated, but it fails a gate by now: it goes no further
     deliveries,  # validated for this base: bring it to the workloads
+    parent_fails,  # all is done for the base that is, and the next one is no good
     current,  # nothing to do
 )
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Final
 
 from basetracker.api.names import BuildState
-from basetracker.api.status import BuildStatus, DownstreamStatus
+from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus
 from basetracker.api.tracker import Build, DeployTarget, Downstream, SecretRef, Spec, Tracker
 from basetracker.core.builds import SKEW
 from basetracker.core.case import Case
@@ -28,7 +28,7 @@ from basetracker.core.observed import (
 )
 from basetracker.core.planner import LONG
 from basetracker.core.protection import digests_to_look_at, foreign_locks
-from basetracker.core.relations import circle_of, parent_of
+from basetracker.core.relations import circle_of, inherited_base, parent_of, was_validated
 from basetracker.core.rescan import slot_of
 from basetracker.core.rules import needs_builder
 from basetracker.core.situation import situation_of
@@ -67,8 +67,11 @@ async def observe(world: World, tracker: Tracker) -> Observed:
     blank = replace(blank, parent=parent_of(tracker, siblings), circle=circle_of(tracker, siblings))
     if spec.suspend or blank.circle:
         return await _from_memory(world, blank, spec)
-    base = await _base(world, blank, spec)
-    observed = replace(blank, base=base)
+    if blank.parent is not None:
+        base, withheld = _inherited(blank, blank.parent)
+    else:
+        base, withheld = await _base(world, blank, spec), None
+    observed = replace(blank, base=base, withheld=withheld)
     reader = _Reader(world, observed, spec)
     images = await asyncio.gather(*(_image(reader, item) for item in spec.downstream))
     return replace(observed, images=tuple(images))
@@ -143,9 +146,7 @@ async def _polled(world: World, tracker: Tracker, image: ImageRef, secret: Secre
 
 
 async def _base(world: World, observed: Observed, spec: Spec) -> TagSeen:
-    """The base's digest: the parent's validated one in a chain, else what the registry says, else the last known."""
-    if observed.parent is not None:
-        return _inherited(observed, observed.parent)
+    """The base's digest: what the registry says, else the last known."""
     tracker = observed.tracker
     seen = await _polled(world, tracker, spec.base.image, spec.base.pull_secret_ref, spec)
     if seen.problem is None:
@@ -156,11 +157,16 @@ async def _base(world: World, observed: Observed, spec: Spec) -> TagSeen:
     return seen
 
 
-def _inherited(observed: Observed, parent: Parent) -> TagSeen:
-    tracker = next(other for other in observed.siblings if other.key == parent.key)
-    item = tracker.status.of(parent.downstream)
-    digest = item.validated.digest if item is not None and item.validated is not None else None
-    return TagSeen(digest=digest, due=observed.now + LONG)
+def _inherited(observed: Observed, parent: Parent) -> tuple[TagSeen, GateStatus | None]:
+    """In a chain: the parent's validated digest, or the last known base where a gate keeps this tracker from that."""
+    other = next(one for one in observed.siblings if one.key == parent.key)
+    tracker, stored = observed.tracker, observed.tracker.status.base
+    digest, withheld = inherited_base(other.status.of(parent.downstream), stored.digest if stored else None)
+    if withheld is not None and stored is not None:
+        # With another spec the stored base may be of another image.
+        is_its_output = was_validated(other.status, parent.downstream, stored.digest)
+        digest = stored.digest if is_its_output or not is_respecified(tracker) else None
+    return TagSeen(digest=digest, due=observed.now + LONG), withheld
 
 
 async def _image(reader: _Reader, item: Downstream) -> ImageSeen:
