@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,30 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from basetracker.api.gate_signature import NOT_AN_IDENTITY, Notation, SignatureGate, subject_parts
+from basetracker.api.gate_signature import (
+    NOT_A_PATTERN,
+    NOT_AN_IDENTITY,
+    KeylessIdentity,
+    Notation,
+    SignatureGate,
+    subject_parts,
+)
 from basetracker.api.gates import Gate, GateKind
 
 KEY: dict[str, Any] = {"cosign": {"publicKey": {"configMapRef": {"name": "keys", "key": "cosign.pub"}}}}
+
+KEYLESS: dict[str, Any] = {
+    "identities": [
+        {"issuer": "https://login.contoso.com", "subject": "build@contoso.com"},
+        {
+            "issuer": "https://token.actions.githubusercontent.com",
+            "subjectPattern": "https://github.com/contoso/*/.github/workflows/release.yml@refs/heads/main",
+            "sourceRepository": "https://github.com/contoso/shop",
+            "sourceRef": "refs/heads/main",
+        },
+    ],
+    "trustedRoot": {"secretRef": {"name": "sigstore", "key": "trusted_root.json"}},
+}
 
 
 def identities(*given_: str) -> Notation:
@@ -28,6 +49,7 @@ def test_a_gate_waits_half_an_hour_by_default() -> None:
 def test_a_gate_is_written_as_it_is_read() -> None:
     for document in (
         KEY | {"timeout": "1h"},
+        {"cosign": {"keyless": KEYLESS}, "timeout": "30m"},
         {"notation": identities("CN=a").model_dump(by_alias=True, exclude_none=True), "timeout": "30m"},
     ):
         gate = SignatureGate.model_validate(document)
@@ -67,3 +89,17 @@ def test_an_identity_that_is_taken_names_somebody(identity: str) -> None:
 def test_an_identity_that_is_refused_is_told_how_it_looks() -> None:
     with pytest.raises(ValidationError, match=NOT_AN_IDENTITY[:40]):
         identities("build")
+
+
+def test_a_gate_may_be_made_by_the_names_of_python() -> None:
+    gate = SignatureGate.model_validate({"cosign": {"keyless": KEYLESS}})
+    assert SignatureGate.model_validate(gate.model_dump(exclude_none=True)) == gate
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "**@contoso.com", "build@*.contoso.com", "https://*.test/a", "https://a.test/a"]
+)
+def test_a_pattern_that_says_too_much_or_nothing_is_refused(pattern: str) -> None:
+    identity = {"issuer": "https://login.contoso.com", "subjectPattern": pattern}
+    with pytest.raises(ValidationError, match=re.escape(NOT_A_PATTERN)):
+        KeylessIdentity.model_validate(identity)

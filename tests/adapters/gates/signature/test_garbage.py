@@ -13,18 +13,26 @@ from hypothesis import strategies as st
 
 from basetracker.adapters.gates.signature.cosign import read_key, verify_bundle, verify_payload
 from basetracker.adapters.gates.signature.documents import RefusedError
+from basetracker.adapters.gates.signature.keyless import KeylessTrust, read_root, verify_keyless
 from basetracker.adapters.gates.signature.notation import Trust, verify_envelope
 from basetracker.adapters.gates.signature.timestamps import stamped_between
+from basetracker.api.gate_signature import KeylessIdentity
+from basetracker.errors import InvalidError
 from basetracker.oci.refs import Digest
 
 from .authorities import DAY, NOW, TimeAuthority, ec_key, root
 from .signers import COSE, JWS, bundle, cose, cosign_signature, jws, public_pem, simple_payload, statement, target
+from .sigstores import ACTIONS, WORKFLOW, Sigstore
 
 DIGEST = Digest.of(b"checkout")
 ROOT, TIME = root(), TimeAuthority()
 SIGNER = ROOT.signer(key=ec_key())
 KEY = read_key(public_pem(ec_key(256, 3)), "the key")
 TRUST = Trust(anchors=(ROOT.certificate,), identities=("CN=build",), time_anchors=(TIME.root.certificate,))
+SIGSTORE = Sigstore()
+KEYLESS = KeylessTrust(
+    root=read_root(SIGSTORE.trusted_root(), "the root"), identities=[KeylessIdentity(issuer=ACTIONS, subject=WORKFLOW)]
+)
 GOOD_JWS = jws(SIGNER, target(str(DIGEST)), expiry=NOW + DAY, stamp=TIME.token)
 GOOD_COSE = cose(SIGNER, target(str(DIGEST)), expiry=NOW + DAY, stamp=TIME.token)
 GOOD_BUNDLE = bundle(ec_key(256, 3), statement(str(DIGEST)))
@@ -39,6 +47,9 @@ KNOWN = st.sampled_from(
         "b",
         "c",
         "payload",
+        "verificationMaterial",
+        "tlogEntries",
+        "certificate",
         "protected",
         "header",
         "signature",
@@ -84,6 +95,9 @@ def every_reader_refuses(content: bytes) -> None:
     refused(lambda: verify_envelope(content, JWS, TRUST, DIGEST, NOW))
     refused(lambda: verify_envelope(content, COSE, TRUST, DIGEST, NOW))
     refused(lambda: verify_bundle(content, KEY, DIGEST))
+    refused(lambda: verify_keyless(content, KEYLESS, DIGEST))
+    with pytest.raises(InvalidError):
+        read_root(content, "the root")
     refused(lambda: verify_payload(content, "AAAA", KEY, DIGEST))
     refused(lambda: stamped_between(content, b"message", TRUST.time_anchors))
 
@@ -92,6 +106,7 @@ def test_the_good_ones_count() -> None:
     assert verify_envelope(GOOD_JWS, JWS, TRUST, DIGEST, NOW) == "CN=build"
     assert verify_envelope(GOOD_COSE, COSE, TRUST, DIGEST, NOW) == "CN=build"
     verify_bundle(GOOD_BUNDLE, KEY, DIGEST)
+    assert verify_keyless(SIGSTORE.bundle(statement(str(DIGEST))), KEYLESS, DIGEST).startswith(WORKFLOW)
 
 
 @given(st.binary(max_size=300))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,3 +78,10 @@ async def test_without_its_root_nothing_is_asked(trusted: Desk) -> None:
     trusted.data.objects.clear()
     with pytest.raises(MissingError):
         await trusted.ask(GATE)
+
+
+def test_nobody_pays_for_keyless_who_does_not_use_it() -> None:
+    """The library and what it needs take memory, and half a second."""
+    script = "import sys, basetracker.wiring; print([name for name in ('sigstore', 'tuf') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
