@@ -24,6 +24,7 @@ from aiohttp import web
 
 from basetracker.adapters.kube import MERGE_PATCH, Json, Kube, path_of
 from basetracker.adapters.kube_login import Login
+from basetracker.adapters.workloads import ClusterWorkloads
 from basetracker.errors import BasetrackerError, ConflictError
 
 REAL = os.environ.get("BASETRACKER_TEST_KUBECONFIG")
@@ -330,3 +331,21 @@ def tracker(name: str = "python") -> Json:
 @pytest.fixture
 def make_tracker() -> Callable[..., Json]:
     return tracker
+
+
+@pytest.fixture
+def changes() -> Counter[tuple[str, str, str]]:
+    return Counter()
+
+
+@pytest.fixture
+async def workloads(
+    world: Any, clock: Any, changes: Counter[tuple[str, str, str]], request: pytest.FixtureRequest
+) -> AsyncIterator[ClusterWorkloads]:
+    def changed(namespace: str, kind: str, name: str) -> None:
+        changes[namespace, kind, name] += 1
+
+    wide = getattr(request, "param", False)
+    adapter = ClusterWorkloads(world.kube, clock=clock, changed=changed, cluster_wide=wide)
+    yield adapter
+    await adapter.stop()
