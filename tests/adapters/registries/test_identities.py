@@ -10,7 +10,7 @@ from basetracker.adapters.azure_identity import AzureSettings, azure_identity
 from basetracker.adapters.registries.acr import ENTRA_SCOPE
 from basetracker.errors import DeniedError, UnavailableError
 
-from .conftest import REPOSITORY, World
+from .conftest import World
 
 
 async def test_settings_that_are_not_whole_give_no_identity(world: World) -> None:
