@@ -175,9 +175,7 @@ def _whole_status() -> status.Status:
                 ),
             ),
         ),
-        unlocking=(
-            status.Unlocking(repository="contoso.azurecr.io/shop/was", digest=digest, message="A sentence."),
-        ),
+        unlocking=(status.Unlocking(repository="contoso.azurecr.io/shop/was", digest=digest, message="A sentence."),),
         history=(
             status.HistoryEntry(
                 at=now,

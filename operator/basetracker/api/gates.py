@@ -88,7 +88,9 @@ class Gate(Document):
 
 
 ONE_KIND: Final = f"a gate names exactly one kind; the kinds known here are {', '.join(GateKind)}"
-NO_MENDER: Final = "only the Trivy gate can tell what a rebuild mends; list one in spec.gates, or set rescan.rebuild to false"
+NO_MENDER: Final = (
+    "only the Trivy gate can tell what a rebuild mends; list one in spec.gates, or set rescan.rebuild to false"
+)
 ONE_LINEAGE: Final = "lineage is always asked first and once; keep one entry of it, as the first, or none"
 
 

@@ -29,7 +29,6 @@ from basetracker.core.observed import ImageSeen, Observed
 from basetracker.core.sources import running_digests
 from basetracker.oci.refs import Digest, ImageRef
 
-
 MOST_RUNNING: Final = 8
 """How many digests of an image that run beside the validated one are asked about."""
 
