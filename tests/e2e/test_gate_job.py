@@ -7,6 +7,7 @@ the rights and the way of a log through the API server are real.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -253,6 +254,59 @@ async def test_a_job_that_somebody_has_laid_ready_is_no_verdict(asked: Asked, ch
     asked.cluster.admin.apply(job)
     with pytest.raises(InvalidError, match=rf"differs from the gate's template in the {what} of its Pods; delete it"):
         await asked.verdict(question)
+
+
+def rewriting(namespace: str, seconds: int) -> list[Object]:
+    """A policy of admission that rewrites each Job of a namespace, as a queue or a mirror of a registry would."""
+    container = '[Object.spec.template.spec.containers{name: "scan", workingDir: "/mirror"}]'
+    pod = f"Object.spec.template.spec{{terminationGracePeriodSeconds: {seconds}, containers: {container}}}"
+    job = f"Object{{spec: Object.spec{{template: Object.spec.template{{spec: {pod}}}}}}}"
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": namespace}}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule], "namespaceSelector": here},
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": job}}],
+    }
+    return [
+        kind | {"kind": "MutatingAdmissionPolicy", "spec": spec},
+        kind | {"kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": namespace}},
+    ]
+
+
+async def test_what_admission_makes_of_the_gates_own_job_is_no_difference(asked: Asked) -> None:
+    if asked.cluster.plane is None:
+        pytest.skip("the policies of a cluster that was given are its owner's")
+    question = asked.question()
+    assert question.gate.job is not None
+    job = job_of(question, question.gate.job)
+    admin, policies = asked.cluster.admin, rewriting(asked.namespace, 7)
+    admin.apply(*policies)
+    try:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                trial = admin.run("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(job))
+                if json.loads(trial)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 7:
+                    break
+                await asyncio.sleep(0.3)
+        assert (await asked.verdict(question)).verdict is GateVerdict.PASS
+        stored = admin.get("job", job["metadata"]["name"], "-n", asked.namespace)
+        assert stored["spec"]["template"]["spec"]["containers"][0]["workingDir"] == "/mirror"
+    finally:
+        for one in policies:
+            admin.run("delete", one["kind"], one["metadata"]["name"])
+    # What is as nothing makes it any more is somebody's, once the API server has forgotten the policy.
+    what = "the workingDir of the container scan, the terminationGracePeriodSeconds of its Pods; delete it"
+
+    async def is_refused() -> None:
+        async with asyncio.timeout(SECONDS):
+            while await asked.gates.judge(question, None):  # noqa: ASYNC110  # a server's state
+                await asyncio.sleep(0.3)
+
+    with pytest.raises(InvalidError, match=what):
+        await is_refused()
 
 
 async def test_what_the_api_server_would_leave_out_is_for_a_person(asked: Asked) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster
-from .harness.installation import NAME, SYSTEM, installed
+from .harness.installation import NAME, SYSTEM, await_served, installed
 from .harness.operator_pod import OperatorPod, connect
 from .harness.registry import DockerRegistry
 from .harness.replicas import Replicas, complaints
@@ -66,7 +66,7 @@ def kinds(real_cluster: RealCluster) -> Iterator[None]:
     if real_cluster.admin.run("get", "crd", *names, "--ignore-not-found", "-o", "name"):
         pytest.skip("the cluster has kinds of reports of its own")
     real_cluster.admin.apply(*listed)
-    real_cluster.admin.run("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{one}" for one in names))
+    await_served(real_cluster, *names)
     yield
     real_cluster.admin.run("delete", "crd", *names, "--timeout=60s", seconds=70)
 

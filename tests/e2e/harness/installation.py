@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from .repository import ROOT
 Object = dict[str, Any]
 SYSTEM = "basetracker-system"
 NAME = "basetracker"
+ESTABLISHED_SECONDS = 30.0
 CRD = "baseimagetrackers.basetracker.dev"
 BASE = ROOT / "manifests" / "base"
 SINGLE_NAMESPACE = ROOT / "manifests" / "overlays" / "single-namespace"
@@ -67,4 +69,16 @@ def single_namespace(directory: Path, namespace: str) -> Path:
 def install_definition(cluster: RealCluster) -> None:
     """The CRD alone, with `kubectl apply -k crds`; returns when it is served."""
     cluster.admin.run("apply", "-k", str(ROOT / "crds"))
-    cluster.admin.run("wait", "--for=condition=Established", "--timeout=30s", f"crd/{CRD}")
+    await_served(cluster, CRD)
+
+
+def await_served(cluster: RealCluster, *definitions: str) -> None:
+    """Return when these CRDs are served. `kubectl wait` ends with an error while they have no conditions at all."""
+    deadline = time.monotonic() + ESTABLISHED_SECONDS
+    for name in definitions:
+        while True:
+            conditions = cluster.admin.get("crd", name).get("status", {}).get("conditions") or []
+            if any((one["type"], one["status"]) == ("Established", "True") for one in conditions):
+                break
+            assert time.monotonic() < deadline, f"{name} isn't served: {conditions}"
+            time.sleep(0.2)

@@ -15,6 +15,7 @@ from typing import Final
 from basetracker.adapters.fence import May, always, only_while
 from basetracker.adapters.gates.job.ending import Ending, How, ending, is_over
 from basetracker.adapters.gates.job.template import job_of, strangeness
+from basetracker.adapters.gates.walk import below
 from basetracker.adapters.kube import Json, Kube, path_of
 from basetracker.api.names import FIELD_MANAGER, GateVerdict
 from basetracker.core.one_line import one_line
@@ -32,6 +33,9 @@ LOG_LINES: Final = 20
 LARGEST_LOG: Final = 64 << 10
 LONGEST_LOG: Final = 600
 _ESCAPES: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+# Strict: what the API server would leave out would look like a Job of somebody else's.
+_CREATION: Final = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+_TRIAL: Final = "-trial"
 _HINT: Final = (
     "the operator may not {what} in the namespace {namespace}; bind it to a Role there, as "
     "manifests/samples/job-gate.yaml does: {why}"
@@ -74,11 +78,8 @@ class JobGates:
             raise InvalidError("a Job is asked about the digest of an image, and by a gate that has a template")
         wanted = job_of(question, gate)
         job = await self._found(wanted) or await self._created(wanted)
-        if why := strangeness(job, wanted):
-            raise InvalidError(
-                f"there is a Job {_name(job)}, but {why}; delete it, so that the gate can make its own; if admission in the "
-                "cluster changes it again, let the template say what admission makes of it"
-            )
+        if why := strangeness(job, wanted) and strangeness(job, await self._admitted(wanted)):
+            raise InvalidError(f"there is a Job {_name(job)}, but {why}; delete it, so that the gate can make its own")
         return await self._answer(digest, job, ending(job, await self._pods(job)))
 
     # -- the Job
@@ -101,9 +102,7 @@ class JobGates:
             )
         try:
             with only_while(self._may):
-                # Strict: what the API server would leave out would look like a Job of somebody else's.
-                params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-                job = await self._kube.post(path_of("batch/v1", "jobs", namespace), wanted, params)
+                job = await self._kube.post(path_of("batch/v1", "jobs", namespace), wanted, _CREATION)
         except ConflictError:
             found = await self._found(wanted)
             if found is None:
@@ -115,6 +114,19 @@ class JobGates:
             raise InvalidError(f"the gate's Job can't be created: {error}") from error
         tries.count += 1
         return job
+
+    async def _admitted(self, wanted: Json) -> Json:
+        """The Job as admission would let it in and the API server store it; nothing is stored."""
+        name = _name(wanted)
+        trial = wanted | {"metadata": wanted["metadata"] | {"name": name[: -len(_TRIAL)] + _TRIAL}}
+        path = path_of("batch/v1", "jobs", wanted["metadata"]["namespace"])
+        try:
+            found = await self._kube.post(path, trial, _CREATION | {"dryRun": "All"})
+        except (DeniedError, InvalidError):  # such as a webhook that can't be asked without an effect
+            return wanted
+        spec = below(found, "spec")
+        is_whole = isinstance(below(spec, "template", "spec", "containers"), list)
+        return wanted | {"spec": spec} if is_whole else wanted
 
     def _tried(self, name: str) -> _Tries:
         now = self._clock.monotonic()

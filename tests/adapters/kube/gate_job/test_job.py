@@ -3,105 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from basetracker.adapters.gates.job.gate import TRIES, TRIES_SECONDS, JobGates
-from basetracker.adapters.gates.job.template import job_name, job_of
-from basetracker.adapters.kube import Json, Kube
+from basetracker.adapters.gates.job.template import job_name
+from basetracker.adapters.kube import Kube
 from basetracker.api.gates import Gate
 from basetracker.api.names import GateVerdict
 from basetracker.api.tracker import Key
 from basetracker.emulators.cluster import Fault
 from basetracker.errors import DeniedError, InvalidError, UnavailableError
-from basetracker.oci.refs import Digest, parse_image
-from basetracker.ports import Answer, Credential, Question
+from basetracker.ports import Question
 
-DIGEST = Digest("sha256:" + "a" * 64)
-OTHER = Digest("sha256:" + "b" * 64)
-IMAGE = parse_image("contoso.azurecr.io/shop/checkout:main")
-SINCE = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
-EXIT_CODE, LOG = "emulator.basetracker.dev/exit-code", "emulator.basetracker.dev/log"
-SECONDS = 10.0
-
-
-def gate_of(
-    *, timeout: str = "10m", spec: Json | None = None, image: str = "example.com/scan:1", **annotations: str
-) -> Gate:
-    """A Job's gate whose Pods have these annotations; the emulated nodes heed them."""
-    container = {"name": "scan", "image": image, "args": ["{{image}}", "--digest={{digest}}"]}
-    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}
-    job = {"metadata": {"labels": {"team": "shop"}}, "spec": {"template": template} | (spec or {})}
-    return Gate.model_validate({"job": {"template": job, "timeout": timeout}})
-
-
-@dataclass
-class Asked:
-    """A tracker in the world's namespace, and the gate that is asked about its image."""
-
-    world: Any
-    clock: Any
-    gates: JobGates
-    uid: str = ""
-    may: list[bool] = field(default_factory=lambda: [True])
-
-    def question(self, gate: Gate | None = None, *, digest: Digest = DIGEST) -> Question:
-        return Question(
-            tracker=Key(namespace=self.world.namespace, name="python.3"),
-            uid=self.uid,
-            downstream="checkout",
-            name="job",
-            gate=gate or gate_of(),
-            image=IMAGE.pinned(digest),
-            since=SINCE,
-        )
-
-    async def judge(self, question: Question) -> Answer:
-        return await self.gates.judge(question, Credential(username="nobody", password="hidden"))
-
-    async def verdict(self, question: Question) -> Answer:
-        """The answer once the Job is done."""
-        async with asyncio.timeout(SECONDS):
-            while (answer := await self.judge(question)).reason == "JobRuns":  # noqa: ASYNC110  # what is waited for is the state of a server
-                await asyncio.sleep(0.02)
-        return answer
-
-    async def ends(self, question: Question) -> Answer | InvalidError:
-        try:
-            return await self.verdict(question)
-        except InvalidError as error:
-            return error
-
-    @staticmethod
-    def wanted(question: Question) -> Json:
-        """The gate's own Job."""
-        assert question.gate.job is not None
-        return job_of(question, question.gate.job)
-
-    async def lay_ready(self, question: Question, pod: Json) -> str:
-        """Let somebody else have created the gate's Job, with this in its Pods' spec; the answer is its name."""
-        job = self.wanted(question)
-        job["spec"]["template"]["spec"] |= pod
-        await self.world.create("jobs", job)
-        return str(job["metadata"]["name"])
-
-    def jobs(self) -> list[Json]:
-        return list(self.world.emulated.list("Job", self.world.namespace))
-
-    def pods(self) -> list[Json]:
-        return list(self.world.emulated.list("Pod", self.world.namespace))
-
-
-@pytest.fixture
-async def asked(world: Any, emulated: Any, set_clock: Any, make_tracker: Callable[..., Json]) -> Asked:
-    made = await world.create("baseimagetrackers", make_tracker("python.3"))
-    may = [True]
-    gates = JobGates(world.kube, clock=set_clock, may=lambda: may[0])
-    return Asked(world, set_clock, gates, uid=made["metadata"]["uid"], may=may)
+from .asking import DIGEST, EXIT_CODE, IMAGE, LOG, OTHER, SECONDS, SINCE, Asked, gate_of
 
 
 async def test_a_job_that_succeeds_passes(asked: Asked) -> None:
@@ -209,74 +126,6 @@ async def test_a_restart_finds_the_job_and_its_verdict(asked: Asked, clock: Any)
     before = await asked.verdict(question)
     assert await JobGates(asked.world.kube, clock=clock).judge(question, None) == before
     assert asked.world.counts["POST 201"] == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"ownerReferences": None}, "it doesn't belong to this tracker"),
-        ({"annotations": {"basetracker.dev/digest": str(OTHER)}}, "it is about another digest"),
-        ({"annotations": {"basetracker.dev/gate-hash": "0"}}, "it was made for another gate"),
-    ],
-)
-async def test_a_foreign_job_of_the_name_is_no_verdict(asked: Asked, change: Json, why: str) -> None:
-    question = asked.question()
-    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
-    name = asked.jobs()[0]["metadata"]["name"]
-    await asked.world.merge("batch/v1", "jobs", name, {"metadata": change})
-    with pytest.raises(InvalidError, match=why):
-        await asked.judge(question)
-
-
-@pytest.mark.parametrize(
-    ("pod", "what"),
-    [
-        (
-            {"containers": [{"name": "scan", "image": "true:1"}]},
-            "the args of .* scan, the env of .* scan, the image of .*",
-        ),
-        ({"serviceAccountName": "builder"}, "the serviceAccountName of its Pods"),
-        ({"automountServiceAccountToken": True}, "the automountServiceAccountToken of its Pods"),
-        ({"hostNetwork": True}, "the hostNetwork of its Pods"),
-        ({"nodeName": "node-1"}, "the nodeName of its Pods"),
-        ({"securityContext": {"runAsUser": 0}}, "the securityContext of its Pods"),
-        ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "the volumes of its Pods"),
-        ({"runtimeClassName": "kata"}, "the runtimeClassName of its Pods"),
-    ],
-)
-async def test_a_job_that_runs_something_else_is_no_verdict(asked: Asked, pod: Json, what: str) -> None:
-    """Whoever may create Jobs could lay one ready that always succeeds."""
-    question = asked.question()
-    await asked.lay_ready(question, pod)
-    with pytest.raises(InvalidError, match=rf"differs from the gate's template in {what}; delete it"):
-        await asked.judge(question)
-
-
-async def test_a_job_of_another_image_is_no_verdict(asked: Asked) -> None:
-    """The same in all but the image, which always succeeds."""
-    question = asked.question()
-    (container,) = asked.wanted(question)["spec"]["template"]["spec"]["containers"]
-    name = await asked.lay_ready(question, {"containers": [container | {"image": "true:1"}]})
-    with pytest.raises(InvalidError, match="it differs from the gate's template in the image of the container scan;"):
-        await asked.judge(question)
-    await asked.world.delete("batch/v1", "jobs", name)
-    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
-
-
-async def test_a_job_of_the_same_is_as_good_as_the_gates_own(asked: Asked) -> None:
-    question = asked.question()
-    await asked.lay_ready(question, {})
-    assert (await asked.verdict(question)).verdict is GateVerdict.PASS
-    assert len(asked.jobs()) == 1
-
-
-async def test_a_field_that_nobody_knows_is_for_a_person(asked: Asked) -> None:
-    """Left out in silence, it would make the gate's own Job look like somebody else's."""
-    template = {"spec": {"containers": [{"name": "scan", "image": "example.com/scan:1"}], "securtyContext": {}}}
-    gate = Gate.model_validate({"job": {"template": {"spec": {"template": template}}}})
-    with pytest.raises(InvalidError, match=r"the gate's Job can't be created: .*securtyContext"):
-        await asked.judge(asked.question(gate))
-    assert asked.jobs() == []
 
 
 async def test_a_job_that_vanishes_is_made_anew_and_not_for_ever(asked: Asked) -> None:
