@@ -193,6 +193,27 @@ async def test_what_fails_by_now_and_its_rebuild_are_told(shop: Shop) -> None:
     assert (action["action"], action["replaces"]) == ("StartBuild", shop.image_digest)
 
 
+async def test_locks_are_listed(shop: Shop) -> None:
+    entry = {"repository": "contoso.azurecr.io/shop/checkout", "digest": shop.image_digest, "state": "Locked"}
+    gone = {
+        "repository": "contoso.azurecr.io/shop/gone",
+        "digest": "sha256:" + "b" * 64,
+        "message": "no right to unlock",
+    }
+    row = BLOCKED["downstream"][0] | {"protected": [entry]}
+    await shop.cluster.apply(tracker())
+    assert (await explained(shop))[1]["locks"] == []
+    await shop.set_status(BLOCKED | {"downstream": [row], "unlocking": [gone]})
+    assert (await explained(shop))[1]["locks"] == [
+        {**entry, "for": "checkout", "message": ""},
+        {**gone, "for": None, "state": "Unlocking"},
+    ]
+    text = (await shop.run("explain", "python")).out
+    assert f"contoso.azurecr.io/shop/checkout@{Digest(shop.image_digest).short}" in text
+    assert "Unlocking" in text
+    assert "no right to unlock" in text
+
+
 async def test_the_allow_list_counts_where_it_is_at_hand(shop: Shop) -> None:
     await shop.cluster.apply(tracker())
     shop.move_base()

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 from basetracker.api.duration import format_duration
 from basetracker.api.names import Reason, State
-from basetracker.api.status import DownstreamStatus, Status, format_time
+from basetracker.api.status import DownstreamStatus, Protected, Status, Unlocking, format_time
 from basetracker.api.tracker import Mode, Spec
 from basetracker.cli.looking import for_a_person
 from basetracker.core.actions import Action, CancelRun, Deliver, Protect, StartBuild, Step
@@ -80,6 +80,7 @@ def account(view: View) -> Json:
         "base": _base(observed, tracker.spec) if tracker.spec else None,
         "chain": _chain(observed),
         "images": images,
+        "locks": _locks(tracker.status),
         "conditions": [
             {"type": str(one.type), "status": one.status, "reason": one.reason, "message": one.message}
             for one in folded.conditions
@@ -87,6 +88,18 @@ def account(view: View) -> Json:
         "nextLook": _next_look(view),
         "notes": [*view.notes, *_status_notes(observed)],
     }
+
+
+def _locks(status: Status) -> list[Json]:
+    """Locks against deletion as the status has them: for whom, and how far; without an image those being taken back."""
+    found: list[tuple[str | None, str, Protected | Unlocking]] = [
+        (row.name, str(one.state), one) for row in status.downstream for one in row.protected
+    ]
+    found += [(None, "Unlocking", one) for one in status.unlocking]
+    return [
+        {"for": name, "state": state, "repository": one.repository, "digest": str(one.digest), "message": one.message}
+        for name, state, one in found
+    ]
 
 
 def _summary(images: list[Json]) -> Json:

@@ -22,6 +22,7 @@ def text_of(account: Json) -> tuple[Item, ...]:
     if account["base"] is not None:
         below += [_base(account["base"]), *_chain(account["chain"])]
     below += [_image(item) for item in account["images"]]
+    below += _locks(account["locks"])
     below.append(_next_look(account["nextLook"]))
     below += [Branch(f"note: {note}", tone=Tone.FAINT) for note in account["notes"]]
     return (Branch(head, tuple(below), tone=tone_of(summary["state"])),)
@@ -200,6 +201,15 @@ def _action(action: Json) -> Branch:
                 Branch(f"container {one['container']}: {one['old']} -> {one['new']}") for one in action["containers"]
             )
             return Branch(f"next: {action['kind']} {action['name']} gets {action['digest']}", changes)
+
+
+def _locks(locks: list[Json]) -> Iterator[Branch]:
+    if locks:
+        rows = tuple(
+            (one["for"] or "-", f"{one['repository']}@{_short(one['digest'])}", one["state"], one["message"])
+            for one in locks
+        )
+        yield Branch("locks:", (Grid(columns=("IMAGE", "LOCK", "STATE", "MESSAGE"), rows=rows),))
 
 
 def _next_look(look: Json) -> Branch:
