@@ -13,16 +13,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from basetracker.api.names import DELIVERED
+from basetracker.core.actions import build_key
+from basetracker.core.builds import run_token
+from basetracker.core.observed import TaskRef
 from basetracker.emulators.acr.storage import Pushed
 from basetracker.emulators.cluster.instruments import RequestRecord
 from basetracker.emulators.faults import Asked
 from basetracker.emulators.references import parse
 from basetracker.emulators.tasks.run import Run
+from basetracker.oci.refs import Digest, parse_image
 
+from .gate_promises import VIEW_SECONDS, GatePromises
 from .shop import NAMESPACE, Json, Shop
 
-VIEW_SECONDS = 420.0
-"""How old the view may be on which a delivery stands: an interval, an outage of an answer, and the turn itself."""
+MOST_ATTEMPTS = 5
+"""How often a build is tried."""
 Place = tuple[str, str]
 """The uid of a Deployment and the name of a container."""
 
@@ -55,7 +60,7 @@ class Model:
     """When somebody last changed a container's image by hand."""
     resumed: dict[str, float] = field(default_factory=dict)
     """When somebody last asked a tracker to go on."""
-    respecified: dict[str, float] = field(default_factory=dict)
+    respecified_at: dict[str, float] = field(default_factory=dict)
     """When somebody last changed a tracker's spec."""
     writes: Counter[str] = field(default_factory=Counter)
     """The replicas' writes: `status`, `deliveries`, `events`, `runs`, `cancels`."""
@@ -67,7 +72,13 @@ class Model:
     _validated: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     _images: dict[Place, str] = field(default_factory=dict)
     _ours: list[Run] = field(default_factory=list)
+    _causes: dict[str, str] = field(default_factory=dict)
+    """By a run's id, the digest that it is to replace."""
+    _gates: GatePromises = field(init=False)
     _steps: dict[str, tuple[list[str], list[Json]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._gates = GatePromises(self.shop, self.fail)
 
     def begin(self) -> None:
         """Look on from now on."""
@@ -92,6 +103,11 @@ class Model:
         uid = self.shop.deployments()[deployment]["metadata"]["uid"]
         self.edits[uid, container] = self._now
         self.look_at_images()
+
+    def respecified(self, tracker: str) -> None:
+        """Somebody has just created a tracker or changed its spec."""
+        self.respecified_at[tracker] = self._now
+        self._gates.respecified(tracker)
 
     def look_at_images(self) -> list[tuple[str, Place, str]]:
         """The containers whose image is another one than at the last look: Deployment, place, image."""
@@ -125,7 +141,10 @@ class Model:
     def _status_written(self, replica: str, tracker: str) -> None:
         self.writes["status"] += 1
         self._must_hold(replica, f"wrote the status of {tracker}")
-        status = self.shop.trackers().get(tracker, {}).get("status", {})
+        document = self.shop.trackers().get(tracker)
+        if document is None:
+            return
+        status = document.get("status", {})
         rows = [
             f"{row['name']} {row['state']} {row['reason']}: {row['message']}" for row in status.get("downstream", [])
         ]
@@ -133,6 +152,7 @@ class Model:
             self._validated[tracker, row["name"]].append((self._now, row.get("validated", {}).get("digest", "")))
         base = status.get("base", {}).get("shortDigest")
         self.told.append(f"{self._now:8.1f}      {replica}: {tracker} on {base}: {'; '.join(rows)}")
+        self._gates.judge_status(replica, document)
 
     def _azure_asked(self, asked: Asked) -> None:
         if asked.method != "POST" or asked.host != "management.azure.com":
@@ -159,13 +179,53 @@ class Model:
             self.fail(f"{replica} {what} while {holder or 'nobody'} held the Lease")
 
     def _started(self, run: Run) -> None:
-        """Never two runs of ours live, or succeeded, for one task, image and base."""
-        self._ours.append(run)
-        base = run.argument(run.task.base_argument)
+        """Never two runs of ours live for one task, image and base, nor succeeded for one of them and one cause."""
+        base = run.argument(run.task.base_argument) or ""
+        cause = self._causes[run.id] = self._cause(run, base.partition("@")[2])
         for other in self._ours:
             is_same = other.task is run.task and other.argument(run.task.base_argument) == base
-            if other is not run and is_same and (other.live or other.status == "Succeeded"):
+            has_cause = self._causes[other.id] == cause
+            if is_same and (other.live or (has_cause and other.status == "Succeeded")):
                 self.fail(f"{run.id} of {run.task.name} for {base} was started while {other.id} is {other.status}")
+        self._ours.append(run)
+        if cause:
+            self._judge_rebuild(run, base, cause)
+
+    def _judge_rebuild(self, run: Run, base: str, replaced: str) -> None:
+        """An image that has its base is built once more only for a gate's sake."""
+        image = f"{self.shop.registry.host}/{run.task.image}"
+        repository = image.rpartition(":")[0]
+        why = self._gates.judge_rebuild(
+            image,
+            base.partition("@")[2],
+            replaced,
+            self._recent(self._tags[image]),
+            lambda digest: self.contains(f"{repository}@{digest}", base),
+        )
+        if why:
+            self.fail(f"{run.id} of {run.task.name} was started instead of {replaced}: {why}")
+
+    def _cause(self, run: Run, base: str) -> str:
+        """The digest that a run of ours is to replace, as its token tells; empty where the base has moved."""
+        task = TaskRef(registry=str(self.shop.registry.id), name=run.task.name)
+        image = parse_image(f"{self.shop.registry.host}/{run.task.image}")
+        path = run.task.image.rpartition(":")[0]
+        digests = [Digest(one) for one in self.shop.registry.storage.repositories[path].manifests]
+        for replaced in (None, *digests):
+            for attempt in range(1, MOST_ATTEMPTS + 1):
+                if run.update_trigger_token == run_token(build_key(task, image, Digest(base), attempt, replaced)):
+                    return str(replaced or "")
+        self.fail(f"{run.id} of {run.task.name} has a token that stands for nothing")
+        return ""
+
+    @property
+    def rebuilt(self) -> int:
+        """How many runs of ours were to replace a digest that had its base."""
+        return sum(bool(cause) for cause in self._causes.values())
+
+    def rebuilds(self, task: str, base: str, replaced: str) -> list[Run]:
+        """Our runs that were to replace a digest which has this base."""
+        return [one for one in self.runs_of_ours(task, base) if self._causes[one.id] == replaced]
 
     def _delivered(self, replica: str, deployment: str, place: Place, image: str) -> None:
         document = self.shop.deployments()[deployment]
@@ -194,7 +254,7 @@ class Model:
         where = f"{made.deployment}/{made.place[1]}"
         spec = tracker["spec"]
         base = spec["base"]["image"]
-        if self._now - self.respecified.get(made.tracker, 0.0) > VIEW_SECONDS:
+        if self._now - self.respecified_at.get(made.tracker, 0.0) > VIEW_SECONDS:
             if spec.get("suspend"):
                 self.fail(f"{where} got {made.digest} although {made.tracker} is suspended")
             if not any(made.image.startswith(f"{item['image']}@") for item in spec["downstream"]):
@@ -203,16 +263,18 @@ class Model:
                 self.fail(f"{where} got {made.digest} for base {made.base}, which isn't that of {made.tracker}")
         if not self.contains(made.image, f"{base.rpartition(':')[0]}@{made.base}"):
             self.fail(f"{where} got {made.digest}, which doesn't contain base {made.base}")
+        self._gates.judge_delivery(made.replica, made.tracker, made.image, where)
         self._judge_repetition(made, base, where)
 
     def _judge_repetition(self, made: Delivery, base: str, where: str) -> None:
-        """Nothing twice, unless the base was another one in between, or a person asked for it."""
+        """Nothing twice, unless the base was another one in between, or a person asked for it, or what took its place fails by now."""
         before = [one for one in self.deliveries if (one.place, one.digest) == (made.place, made.digest)]
         if not before or self.resumed.get(made.tracker, -1.0) > before[-1].at:
             return
         between = [one for one in self.deliveries if one.place == made.place and one.at > before[-1].at]
         moved = [digest for at, digest in self._tags[base] if at > before[-1].at - VIEW_SECONDS and digest != made.base]
-        if not (between and moved):
+        replaced = any(self._gates.was_replaced(made.tracker, one.digest, before[-1].at) for one in between)
+        if not (between and (moved or replaced)):
             self.fail(f"{where} got {made.digest} twice, at {before[-1].at:.1f} for base {before[-1].base} before")
 
     def views(self, tracker: str) -> set[str]:
@@ -260,6 +322,11 @@ class Model:
     def validated(self, tracker: str, name: str) -> str:
         """The digest that a tracker says is validated for one of its images; empty for none."""
         return str(self.row(self.shop.trackers()[tracker], name).get("validated", {}).get("digest", ""))
+
+    def validated_now(self) -> set[str]:
+        """All digests that statuses call validated."""
+        rows = [row for one in self.shop.trackers().values() for row in one.get("status", {}).get("downstream", [])]
+        return {row["validated"]["digest"] for row in rows if "validated" in row}
 
     @staticmethod
     def row(tracker: Json, name: str) -> Json:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 
 from basetracker.api.names import KIND, REQUESTED_AT, RESUME
 from basetracker.emulators.cluster.patching import JSON_PATCH
 from basetracker.emulators.tasks.definition import Behaviour
 
+from .inspectors import Deed, Inspectors
 from .model import Model
 from .shop import HOST, NAMESPACE, PUBLIC, Json, Product, Shop
 
 PYTHON = f"{HOST}/base/python:3.12"
 NODE = f"{PUBLIC}/base/node:22"
-Deed = Callable[[], Awaitable[str]]
 
 
 class People:
@@ -26,6 +25,7 @@ class People:
         self._rng = rng
         self._count = 0
         self._gone: dict[str, Json] = {}
+        self._inspectors = Inspectors(shop, model, random.Random(rng.random()), self._respecify)
         self._deeds: list[tuple[int, Deed]] = [
             (10, self._move_base),
             (3, self._move_base_twice),
@@ -41,6 +41,7 @@ class People:
             (2, self._ask_for_a_look),
             (2, self._resume),
             (5, self._change_task),
+            *self._inspectors.deeds(),
         ]
 
     # -- the beginning --------------------------------------------------------------------------------
@@ -66,6 +67,7 @@ class People:
                 shop.push_base(base)  # the images are stale from the beginning
         for name, spec in trackers.items():
             await shop.apply_tracker(name, spec)
+            self._model.respecified(name)
 
     def _add_product(self, name: str, base: str) -> Product:
         rng = self._rng
@@ -91,6 +93,7 @@ class People:
             rows = [await self._row(name if not shares else f"{name[:-1]}0", one) for one in group]
             rollout = {"maxConcurrent": self._rng.choice((1, 1, 2, 5))}
             trackers[name] = {"base": {"image": base, "interval": "1m"}, "downstream": rows, "rollout": rollout}
+            trackers[name] |= self._inspectors.asked_for()
 
     async def _row(self, tracker: str, product: Product) -> Json:
         deployments = [f"{tracker}-{product.name}-{number}" for number in range(self._rng.choice((0, 1, 1, 2)))]
@@ -129,6 +132,8 @@ class People:
     async def _push_product(self) -> str:
         product = self._rng.choice(list(self._shop.products.values()))
         digest = self._push(product, self._shop.tag(product.base), is_old=self._rng.random() < 0.4)
+        if self._rng.random() < 0.4:
+            self._shop.gates.approve(digest)
         return f"push {product.image} by hand: {digest[:19]}"
 
     def _push(self, product: Product, base: str, *, is_old: bool = False) -> str:
@@ -176,15 +181,15 @@ class People:
         return f"edit {name}: suspend {suspend}"
 
     async def _respecify(self, tracker: str, spec: Json) -> None:
-        self._model.respecified[tracker] = self._shop.loop.time()
         await self._shop.cluster.patch(KIND, NAMESPACE, tracker, {"spec": spec})
+        self._model.respecified(tracker)
 
     async def _recreate_tracker(self) -> str:
         """The status is lost with it."""
         name, tracker = self._rng.choice(list(self._shop.trackers().items()))
-        self._model.respecified[name] = self._shop.loop.time()
         await self._shop.cluster.delete(KIND, NAMESPACE, name)
         await self._shop.apply_tracker(name, tracker["spec"])
+        self._model.respecified(name)
         return f"delete {name} and apply it again"
 
     async def _delete_deployment(self) -> str:
@@ -250,6 +255,7 @@ class People:
 
     async def mend(self) -> None:
         """Put everything in order as far as it waits for a person."""
+        self._shop.gates.mend()
         for product in self._shop.products.values():
             product.task.behaviour, product.task.enabled = Behaviour(), True
         for name, tracker in self._shop.trackers().items():
@@ -265,12 +271,17 @@ class People:
             await self._ask(name, RESUME)
 
     async def push_what_waits(self) -> list[str]:
-        """Push by hand what the operator won't build: images without a build, and those whose run made another thing."""
+        """Push by hand what the operator won't build: images without a build, and those whose run made another thing.
+
+        What fails a gate is pushed as an image that passes all of them.
+        """
         pushed = []
         for tracker in self._shop.trackers().values():
             for item in tracker["spec"]["downstream"]:
                 reason = self._model.row(tracker, item["name"]).get("reason")
-                if reason in {"NoBuild", "LineageNotProven", "NoOutputImage"}:
+                if reason in {"NoBuild", "LineageNotProven", "NoOutputImage", "GateFailed"}:
                     product = self._shop.products[item["name"]]
-                    pushed.append(f"push {product.image}: {self._push(product, self._model.base_of(tracker))[:19]}")
+                    digest = self._push(product, self._model.base_of(tracker))
+                    self._shop.gates.approve(digest)
+                    pushed.append(f"push {product.image}: {digest[:19]}")
         return pushed

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from basetracker.adapters.kube import WatchEvent, path_of
+from basetracker.adapters.kube import Kube, WatchEvent, path_of
 from basetracker.adapters.kube_login import Login
-from basetracker.adapters.lease import Terms
+from basetracker.adapters.lease import Lease, Terms
 from basetracker.api.names import API_VERSION, PLURAL
+from basetracker.api.tracker import Key
+from basetracker.engine.desk import Desk
+from basetracker.engine.reconcile import Reconciler
+from basetracker.engine.wakeups import Wakeups
 from basetracker.errors import BasetrackerError
 from basetracker.handlers.trackers import take_sighting
 from basetracker.settings import Settings
-from basetracker.wiring import Operator, wired_operator
+from basetracker.wiring import Operator, wired
 
+from .gates import Gates
 from .loop import Process, VirtualClock, VirtualLoop
 
 TERMS = Terms(lease=24.0, renew=16.0, retry=5.0, look=4.0)
@@ -59,6 +64,7 @@ class Replica:
         kubeconfig: Path,
         environ: Mapping[str, str],
         notices: Notices,
+        gates: Gates,
     ) -> None:
         self.name = name
         self.process = Process(name, loop)
@@ -69,6 +75,7 @@ class Replica:
         self._login = Login(kubeconfig=kubeconfig, environ=environ)
         self._environ = environ
         self._notices = notices
+        self._gates = gates
         self._task = self.process.spawn(self._run())
 
     @property
@@ -89,9 +96,7 @@ class Replica:
 
     async def _run(self) -> None:
         try:
-            async with wired_operator(
-                self._settings, self._login, self._environ, clock=self._clock, terms=TERMS
-            ) as operator:
+            async with self._operator() as operator:
                 await operator.lease.run(lambda: self._work(operator))
         except asyncio.CancelledError:
             raise
@@ -99,6 +104,34 @@ class Replica:
             pass  # the Lease was lost: the process ends, and its Deployment starts another one
         except BaseException as error:
             self.error = error
+
+    @asynccontextmanager
+    async def _operator(self) -> AsyncIterator[Operator]:
+        """As `wired_operator` makes it, but for the gates, which are the story's."""
+        settings, clock, kube = self._settings, self._clock, Kube(self._login)
+        namespace = settings.lease_namespace or await kube.namespace()
+        lease = Lease(kube, namespace=namespace, name=settings.lease_name, pod=self.name, clock=clock, terms=TERMS)
+
+        def poke(key: Key) -> None:
+            wakeups.poke(key)
+
+        def changed(where: str, kind: str, name: str) -> None:
+            for tracker in parts.store.in_namespace(where):
+                targets = [target for item in tracker.spec.downstream for target in item.deploy] if tracker.spec else []
+                if any((target.kind, target.name) == (kind, name) for target in targets):
+                    poke(tracker.key)
+
+        async with wired(
+            settings, kube, self._environ, clock=clock, lead=lease, changed=changed, poke=poke, cluster_wide=True
+        ) as parts:
+            judges = self._gates.judges(self.name)
+            desk = Desk(judges, parts.world.credentials, clock, parts.metrics, poke=poke, may=lease.is_held)
+            world = replace(parts.world, desk=desk)
+            wakeups = Wakeups(Reconciler(world, poke).turn, clock, parts.metrics, workers=settings.workers)
+            try:
+                yield Operator(parts=replace(parts, world=world), lease=lease, wakeups=wakeups)
+            finally:
+                await desk.close()
 
     async def _work(self, operator: Operator) -> None:
         tasks = [

@@ -25,6 +25,7 @@ from basetracker.emulators.images import Image, build_on
 from basetracker.emulators.references import parse
 from basetracker.emulators.tasks.definition import Task, dependency
 
+from .gates import Gates
 from .loop import VirtualLoop
 from .replicas import Notices, Replica
 
@@ -62,6 +63,7 @@ class Shop:
     products: dict[str, Product] = field(default_factory=dict)
     replicas: list[Replica] = field(default_factory=list)
     notices: Notices
+    gates: Gates
     bases: dict[str, int] = field(default_factory=dict)
     """How many versions each base tag has had."""
 
@@ -149,7 +151,7 @@ class Shop:
             "lease_namespace": SYSTEM,
             "run_interval": "15s",
         }
-        replica = Replica(name, self.loop, settings, home / "kubeconfig", environ, self.notices)
+        replica = Replica(name, self.loop, settings, home / "kubeconfig", environ, self.notices, self.gates)
         self.replicas.append(replica)
         return replica
 
@@ -183,7 +185,14 @@ async def opened(loop: VirtualLoop, directory: Path, authority: Authority, rng: 
         await cluster.apply(*_installed(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         (directory / "tasks.yaml").write_text(yaml.safe_dump(ALLOWED))
         shop = Shop(
-            loop=loop, cloud=cloud, cluster=cluster, registry=registry, directory=directory, rng=rng, notices=notices
+            loop=loop,
+            cloud=cloud,
+            cluster=cluster,
+            registry=registry,
+            directory=directory,
+            rng=rng,
+            notices=notices,
+            gates=Gates(loop, random.Random(rng.random())),
         )
         try:
             yield shop

@@ -22,6 +22,7 @@ import yaml
 
 from basetracker.emulators.authority import Authority
 
+from .gates import GateBrokeError
 from .loop import VirtualLoop
 from .model import Model
 from .people import People
@@ -36,8 +37,8 @@ which may be a whole `build.timeout` of a run that never leaves the queue."""
 STILL_SECONDS = 150.0
 CALM_SECONDS = 240.0
 STEP = 5.0
-LAYERS = 2
-"""How long a chain of trackers is at most."""
+PUSHES = 3
+"""How often people push what waits for them: a chain has two layers, and what is built on what was pushed may fail a gate."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,11 +136,15 @@ class _Story:
         verdict = Verdict(self._model, self._troubles.attempts_lost)
         await self._until_in_order(verdict, "after the troubles")
         await self._people.mend()
+        verdict.gates.is_all_asked = True
         self._tell("all is mended")
         await self._until_in_order(verdict, "after all was mended")
         # What is built on an image that is pushed by hand goes stale with it, and may wait for a push as well.
-        for _ in range(LAYERS):
-            for text in await self._people.push_what_waits():
+        for _ in range(PUSHES):
+            pushed = await self._people.push_what_waits()
+            if not pushed:
+                break
+            for text in pushed:
                 self._tell(text)
             await self._until_in_order(verdict, "after all was pushed")
         for name, tracker in self._shop.trackers().items():
@@ -154,18 +159,19 @@ class _Story:
         while (complaints or not self._is_still()) and self._loop.time() < began + PATIENCE:
             for _ in range(4):
                 await self._step()
+            verdict.gates.led_since = self._led_since
             complaints = verdict.complaints()
         for text in complaints:
             self._model.fail(f"{when}: {text}")
         if complaints:
             return
-        before = dict(self._model.writes)
+        before, began, asked = dict(self._model.writes), self._loop.time(), len(self._shop.gates.told)
         end = self._loop.time() + CALM_SECONDS
         while self._loop.time() < end:
             await self._step()
         if dict(self._model.writes) != before:
             self._model.fail(f"{when}: nothing changes, and it writes: {before} became {dict(self._model.writes)}")
-        for text in verdict.complaints():
+        for text in (*verdict.complaints(), *verdict.gates.needless(self._shop.gates.told[asked:], began)):
             self._model.fail(f"{when}, in the calm: {text}")
 
     def _is_still(self) -> bool:
@@ -191,6 +197,8 @@ class _Story:
         figures["base pushes"] = sum(
             line.lstrip("0123456789. ").startswith(("push", "move")) for line in self._account.log
         )
+        figures.update(f"gates said: {one.verdict}" for one in shop.gates.told)
+        figures["rebuilds"] = model.rebuilt
         figures["trackers"] = len(shop.trackers())
         figures["replicas started"] = len(shop.replicas)
         figures["virtual seconds"] = int(self._loop.time())
@@ -204,6 +212,11 @@ class _Story:
                 f"{one.id} {one.task.name} {one.status} {one.argument('BASE_IMAGE')}" for one in shop.cloud.tasks.runs
             ]
             self._account.log += [str(one) for one in model.deliveries]
+            self._account.log += [
+                f"{one.at:8.1f}  {one.replica} asked at {one.asked_at:.1f} {one.subject.fields} about {one.digest[:19]} of {one.subject.image}"
+                f" for {one.subject.uid[:8]}: {one.verdict}"
+                for one in shop.gates.told
+            ]
             self._account.log[:] = sorted([*self._account.log[:told], *model.told]) + self._account.log[told:]
 
     def _tell(self, text: str) -> None:
@@ -218,6 +231,8 @@ class _Overheard(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is not None and isinstance(record.exc_info[1], GateBrokeError):
+            return  # that a gate broke is to be logged, and it broke on purpose
         self.texts.append(f"logged: {self.format(record)}")
 
 

@@ -18,6 +18,7 @@ from basetracker.emulators.cluster.instruments import RequestRecord
 from basetracker.emulators.faults import Asked, Fault
 from basetracker.emulators.tasks.service import newest_first
 
+from .gates import KINDS
 from .model import Model
 from .replicas import Replica
 from .shop import HOST, PUBLIC, Shop
@@ -71,6 +72,7 @@ class Troubles:
             (2, self._kill),
             (3, self._freeze),
             (2, self._freeze_at_step),
+            (4, self._gate),
         ]
         self._weights, self._kinds = zip(*kinds, strict=True)
         shop.cloud.faults.listeners.append(self._azure_asked)
@@ -106,6 +108,7 @@ class Troubles:
             replica.process.thaw()
         self._frozen.clear()
         self._shop.notices.doubled = self._shop.notices.late = 0
+        self._shop.gates.calm_down()
 
     @property
     def attempts_lost(self) -> int:
@@ -276,6 +279,24 @@ class Troubles:
                 seconds, Fault(match=match, n=None, status=status, drop=drop), self._shop.cloud.faults.pending
             )
         return f"outage of the {where} for {seconds:.0f} s"
+
+    def _gate(self) -> str:
+        self.counts["gate"] += 1
+        gates, kind = self._shop.gates, self._rng.choice(KINDS)
+        until = self._shop.loop.time() + self._rng.uniform(10, 400)
+        match self._rng.choice(("down", "slow", "breaks", "strays")):
+            case "down":
+                gates.down_until[kind] = until
+                return f"gates of kind {kind} are out of reach until {until:.0f}"
+            case "slow":
+                gates.slow_until[kind] = until
+                return f"gates of kind {kind} are slow until {until:.0f}"
+            case "breaks":
+                gates.breaks[kind] += self._rng.randint(1, 4)
+                return f"gates of kind {kind} break {gates.breaks[kind]} times"
+            case _:
+                gates.strays[kind] += self._rng.randint(1, 4)
+                return f"gates of kind {kind} pass another digest {gates.strays[kind]} times"
 
     # -- replicas ---------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .gate_verdict import GateVerdict
 from .model import Model
 from .shop import Json
 
@@ -19,6 +20,7 @@ class Verdict:
         self._model = model
         self._shop = model.shop
         self._lost = attempts_lost
+        self.gates = GateVerdict(model, self._contains)
 
     def complaints(self) -> list[str]:
         """For each image that isn't where it should be, what was expected."""
@@ -27,6 +29,8 @@ class Verdict:
             if tracker["metadata"]["generation"] != tracker.get("status", {}).get("observedGeneration"):
                 found.append(f"{name}: its spec hasn't been looked at")
                 continue
+            if self.gates.excess_condition(tracker):
+                found.append(f"{name}: it has RunningImageFails, and no image fails")
             for item in tracker["spec"]["downstream"]:
                 row = self._model.row(tracker, item["name"])
                 found += [f"{name}/{item['name']}: {text}" for text in self._about(tracker, item, row)]
@@ -44,11 +48,15 @@ class Verdict:
             if reason != "ParentNotValidated":
                 yield f"its parent has validated nothing and it is {told}"
             return
+        yield from self.gates.complaints(tracker, item, row)
+        yield from self.gates.awaited(tracker, item, row, base)
+        yield from self.gates.running(tracker, item, row, base)
+        yield from self.gates.unmended(tracker, item, row, base)
         if state == "Current":
             yield from self._validated(tracker, item, row, base)
         elif not self._is_confirmed(tracker, item, row, base, str(reason)):
             yield f"should contain base {base[:19]}, or say why not, and is {told}"
-        if row.get("validated", {}).get("baseDigest") == base:
+        if row.get("validated", {}).get("baseDigest") == base and not str(reason).startswith("Gate"):
             yield from self._containers(tracker, item, row, base)
 
     def _validated(self, tracker: Json, item: Json, row: Json, base: str) -> Iterator[str]:
@@ -103,7 +111,7 @@ class Verdict:
                 return any(one["name"] not in self._shop.deployments() for one in item["deploy"])
             case "ContainerClaimed":
                 return any(self._claimed(tracker, item, one["name"], item["image"]) for one in item["deploy"])
-        return False
+        return self.gates.is_confirmed(tracker, item, row, base, reason)
 
     def _any_edited(self, item: Json, tracker: Json, base: str) -> bool:
         for target in item["deploy"]:
