@@ -62,6 +62,12 @@ async def shop(authority: Authority) -> Any:
         yield Shop(cluster)
 
 
+async def test_a_pod_that_is_only_bound_is_of_its_first_generation(shop: Shop) -> None:
+    await shop.deploy()
+    await shop.rolled_out()
+    assert {(pod["metadata"]["generation"], bool(pod["spec"]["nodeName"])) for pod in shop.pods()} == {(1, True)}
+
+
 async def test_a_deployment_runs_pods_with_real_image_ids(shop: Shop) -> None:
     await shop.deploy(replicas=3)
     await shop.rolled_out()
