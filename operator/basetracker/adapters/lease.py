@@ -219,6 +219,8 @@ class Lease:
 
     async def _let_run_out(self) -> None:
         """Lead no more, without a word to the others: what was begun here may still have its effect."""
+        if not self._may_hold:
+            return
         self._held_until, self._may_hold = float("-inf"), False
         _log.error("what was begun doesn't end; the Lease isn't handed over and runs out")
 
