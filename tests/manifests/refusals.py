@@ -366,20 +366,8 @@ DELIVERIES = (
 
 ROLLOUTS = (
     _one("no gates", ("gates",), [], "spec.gates", "no gate at all would deliver what nobody has looked at"),
-    _one(
-        "a gate of no kind",
-        ("gates",),
-        [{}],
-        "spec.gates[0]",
-        "a gate names exactly one kind",
-    ),
-    _one(
-        "an unknown gate",
-        ("gates",),
-        [{"horoscope": {}}],
-        "spec.gates[0]",
-        "a gate names exactly one kind",
-    ),
+    _one("a gate of no kind", ("gates",), [{}], "spec.gates[0]", "a gate names exactly one kind"),
+    _one("an unknown gate", ("gates",), [{"horoscope": {}}], "spec.gates[0]", "a gate names exactly one kind"),
     _one("lineage twice", ("gates", 1), {"lineage": {}}, "spec.gates", "lineage is always asked first and once"),
     _one(
         "a rebuild that no gate can call for",
