@@ -12,7 +12,7 @@ from typing import Any, Final
 from basetracker.adapters.gates.walk import below
 from basetracker.adapters.kube import Json
 
-MOST_NAMED: Final = 10
+MOST_NAMED: Final = 5
 _LISTS: Final = ("initContainers", "containers")
 # How long it is kept, and whether a queue lets it wait, doesn't change what it finds; the selector follows from its uid.
 _JOB_LEFT_OUT: Final = frozenset({"selector", "suspend", "template", "ttlSecondsAfterFinished"})
