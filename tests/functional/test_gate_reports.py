@@ -93,7 +93,13 @@ async def scanned(world: World, digest: str, *found: tuple[str, str], of: str = 
 
 async def benched(world: World, result: str) -> None:
     """Let kube-bench's adapter write the cluster's report."""
-    check = {"source": "Kube Bench", "policy": "1.2.1-Control Plane", "rule": "API Server", "result": result, "scored": True}
+    check = {
+        "source": "Kube Bench",
+        "policy": "1.2.1-Control Plane",
+        "rule": "API Server",
+        "result": result,
+        "scored": True,
+    }
     check |= {"message": "Ensure that anonymous requests are refused", "properties": {"index": "1.2.1"}}
     document = {"apiVersion": "wgpolicyk8s.io/v1alpha2", "kind": "ClusterPolicyReport", "metadata": {"name": "bench"}}
     await world.cluster.apply({**document, "results": [check]})
