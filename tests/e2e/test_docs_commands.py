@@ -30,7 +30,7 @@ from ..docs.shell import Shell
 from .conftest import GIVEN
 from .harness.azure import EmulatedAzure
 from .harness.cluster import RealCluster, scratch_namespace
-from .harness.installation import CRD, SYSTEM
+from .harness.installation import CRD, SYSTEM, await_served
 from .harness.kubectl import kubectl_binary
 from .harness.operator_pod import OperatorPod, connect
 from .harness.replicas import Replicas, complaints
@@ -166,7 +166,7 @@ def test_the_three_lines_of_the_readme(reader: Reader) -> None:
     (reader.checkout / "tracker.yaml").write_text(tracker)
     installing, applying = commands(README)
     reader.play(installing)
-    reader.cluster.admin.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    await_served(reader.cluster, CRD)
     reader.play(applying)
     assert reader.kubectl("get", "basetrackers", "-o", "name").split() == [
         f"baseimagetracker.basetracker.dev/{TRACKER}"

@@ -22,6 +22,7 @@ from basetracker.emulators.images import index
 from .harness.api import Api
 from .harness.audit import AuditLog
 from .harness.cluster import RealCluster
+from .harness.installation import await_served
 from .harness.kubectl import Kubectl, KubectlError
 from .harness.missing import missing
 from .harness.pods import CRASH_ANNOTATION
@@ -263,7 +264,7 @@ def test_cel_rules_of_a_crd_refuse(real_cluster: RealCluster, namespace: str) ->
 
     admin.run("apply", "-f", "-", stdin=CRD)
     try:
-        admin.run("wait", "--for=condition=Established", "crd/probes.e2e.basetracker.dev", "--timeout=30s")
+        await_served(real_cluster, "probes.e2e.basetracker.dev")
         with pytest.raises(KubectlError, match="low must not be above high"):
             admin.apply(probe(5, 1), namespace=namespace)
         admin.apply(probe(2, 3), namespace=namespace)
