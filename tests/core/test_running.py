@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from basetracker.api.status import GateStatus, Status, WorkloadStatus
 from basetracker.api.tracker import Tracker
 from basetracker.core.observed import Workload
 from basetracker.core.planner import decide
+from basetracker.core.rescan import slot_of
+from basetracker.core.running import MOST_AT_ONCE, asked_now, running_beside
 from basetracker.core.situation import asked_about
-from basetracker.core.sources import running_beside
 from basetracker.core.status import Folded, fold
-from basetracker.core.validation import MOST_RUNNING, ToAsk
+from basetracker.core.validation import ToAsk
 from basetracker.oci.lineage import Verdict
 from basetracker.oci.refs import Digest
 
-from .builders import B1, NEW, OLD, OTHER, Scene, row, workload
+from .builders import B1, B2, NEW, NOW, OLD, OTHER, Scene, row, workload
 from .test_gates import DEFENDED, decided, evidence, folded, is_delivered, said, scene
 
 PASS, FAIL, PENDING = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.PENDING
@@ -52,15 +54,18 @@ def test_what_lacks_the_base_isn_t_asked_about_since_it_is_to_be_replaced() -> N
     assert asked(team_runs(verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.REFUTED})).running == ()
 
 
-def test_no_more_than_a_few_are_asked_about() -> None:
-    digests = [Digest.of(str(number).encode()) for number in range(20)]
-    workloads = tuple(workload(digest, name=f"w{number}") for number, digest in enumerate(digests))
-    one = team_runs(
-        workloads=workloads,
-        deploy=[f"w{number}" for number in range(20)],
-        verdicts={NEW: Verdict.PROVEN, **dict.fromkeys(digests, Verdict.PROVEN)},
-    )
-    assert asked(one).running == tuple(sorted(digests)[:MOST_RUNNING])
+def test_what_runs_is_asked_about_also_when_the_tag_points_to_it() -> None:
+    assert asked(team_runs(tag=OTHER)) == ToAsk(validated=NEW, candidates=(NEW, OTHER), running=(OTHER,))
+
+
+def test_of_many_that_run_others_are_asked_about_between_each_two_rescans() -> None:
+    digests = tuple(sorted(Digest.of(str(number).encode()) for number in range(20)))
+    interval = timedelta(hours=24)
+    slots = [slot_of("shop/python/checkout", interval, NOW + number * interval) for number in range(5)]
+    rounds = [asked_now(digests, slot) for slot in slots]
+    assert {len(one) for one in rounds} == {MOST_AT_ONCE}
+    assert set().union(*rounds) == set(digests)
+    assert asked_now(digests[:MOST_AT_ONCE], slots[0]) == digests[:MOST_AT_ONCE]
 
 
 @pytest.mark.parametrize("verdict", [PASS, PENDING, None])
@@ -71,15 +76,23 @@ def test_while_nothing_objects_it_stays(verdict: GateVerdict | None) -> None:
     assert ConditionType.RUNNING_FAILS not in {one.type for one in after.status.conditions}
 
 
-def test_what_fails_makes_way_for_what_is_validated() -> None:
+def test_what_fails_is_told_of_and_left_alone_where_we_have_never_delivered() -> None:
     one = team_runs(FAIL)
-    assert is_delivered(decided(one))
+    assert not is_delivered(decided(one)), "it may be newer than what is validated"
     after = folded(one)
-    assert after.status.downstream[0].failing == (said(FAIL, digest=OTHER),)
+    (item,) = after.status.downstream
+    assert (item.state, item.reason) == (State.BLOCKED, Reason.GATE_FAILED)
+    assert "until the annotation basetracker.dev/resume" in item.message
+    assert item.failing == (said(FAIL, digest=OTHER),)
     told = {condition.type: condition.message for condition in after.status.conditions}
     assert told[ConditionType.RUNNING_FAILS] == f"checkout: {OTHER.short} fails gate signature: so it is"
     (entry,) = [entry for entry in after.happened if entry.event is HistoryEvent.FAILS_SINCE]
     assert entry.to == str(OTHER)
+    assert is_delivered(decided(replace(one, resume="now")))
+
+
+def test_what_fails_makes_way_for_a_newer_digest_than_the_one_that_it_replaced() -> None:
+    assert is_delivered(decided(team_runs(FAIL, workloads=(workload(OTHER, delivered=OLD),))))
 
 
 def test_who_put_it_there_after_our_delivery_is_asked_first() -> None:
@@ -140,11 +153,22 @@ def test_nothing_validated_leaves_it_where_it_is() -> None:
         ((workload(NEW, delivered=NEW),), (), ()),
         ((workload(NEW, delivered=NEW),), (row(NEW, previous_digest=OLD),), (OLD,)),
         ((workload(NEW, delivered=OTHER),), (), (NEW,)),
+        ((workload(NEW, delivered=OTHER),), (row(NEW, previous_digest=OLD),), (NEW,)),
         ((workload(NEW), workload(OTHER, name="second")), (), (OTHER,)),
         ((workload(),), (), ()),
         ((), (), ()),
     ],
-    ids=["another", "itself", "ours", "ours, after another", "undone by hand", "both", "a bare tag", "nothing"],
+    ids=[
+        "another",
+        "itself",
+        "ours",
+        "ours, after another",
+        "undone by hand",
+        "theirs over ours",
+        "both",
+        "a bare tag",
+        "nothing",
+    ],
 )
 def test_what_a_digest_is_compared_with(
     workloads: tuple[Workload, ...], rows: tuple[WorkloadStatus, ...], expected: tuple[Digest, ...]
@@ -152,3 +176,21 @@ def test_what_a_digest_is_compared_with(
     one = scene(workloads=workloads, rows=rows, deploy=[each.name for each in workloads])
     (seen,) = one.observed().images
     assert running_beside(NEW, seen.spec, one.status.of("checkout"), seen.targets) == expected
+
+
+def test_what_fails_by_now_is_no_excuse_for_its_successor() -> None:
+    ours = (workload(NEW, delivered=NEW),)
+    one = scene(workloads=ours, rows=(row(NEW, previous_digest=OLD),))
+    (seen,) = one.observed().images
+    before = one.status.of("checkout")
+    assert running_beside(OTHER, seen.spec, before, seen.targets) == (NEW,)
+    assert running_beside(OTHER, seen.spec, before, seen.targets, without=(NEW,)) == (OLD,)
+    assert running_beside(OTHER, seen.spec, None, seen.targets, without=(NEW,)) == ()
+
+
+def test_a_gate_that_is_edited_while_it_fails_goes_on_telling() -> None:
+    kept = evidence(NEW, B2, said(PASS, asked="before it was edited"))
+    one = scene(validated=kept, workloads=(workload(NEW, delivered=NEW),), answers={NEW: (said(FAIL),)})
+    after = folded(one)
+    assert after.status.downstream[0].failing == (said(FAIL),)
+    assert ConditionType.RUNNING_FAILS in {condition.type for condition in after.status.conditions}

@@ -355,7 +355,7 @@ async def test_a_failure_that_is_known_is_asked_about_again_by_a_new_process() -
     assert item_of(house).state is State.CURRENT
 
 
-async def test_an_image_of_the_team_s_own_that_fails_makes_way() -> None:
+async def test_an_image_of_the_team_s_own_that_fails_makes_way_when_its_team_says_so() -> None:
     house = House()
     gate = GateInMemory(says(PASS))
     a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate})
@@ -367,5 +367,10 @@ async def test_an_image_of_the_team_s_own_that_fails_makes_way() -> None:
     assert {question.image.digest for question in gate.asked} == {own, validated}
     gate.mind = lambda question: says(FAIL if question.image.digest == own else PASS)(question)
     await house.run(24 * 60)
+    assert item_of(house).reason is Reason.GATE_FAILED
+    assert house.world.cluster.delivered == []
+    house.trackers.change(KEY, resume="now")
+    house.poke(KEY)
+    await house.run(5)
     assert digest_name(house) == house.world.registry.readable(str(validated))
     assert len(house.world.cluster.delivered) == 1

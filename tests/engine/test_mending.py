@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from basetracker.api.gates import GateKind
-from basetracker.api.names import BuildState, ConditionType, GateVerdict, Reason, State
+from basetracker.api.names import BuildState, ConditionType, GateVerdict, HistoryEvent, Reason, State
 from basetracker.api.tracker import Spec
-from basetracker.errors import UnknownOutcomeError
+from basetracker.errors import MissingError, UnknownOutcomeError
 from basetracker.ports import Answer, Question
 
 from .gates_in_memory import GateInMemory, a_shop, item_of, says
@@ -25,7 +25,7 @@ class Scanner(GateInMemory):
     """Finds something in the images that are named here, each with what a rebuild would do about it."""
 
     def __init__(self, house: House) -> None:
-        super().__init__(self._look)
+        super().__init__(self.look)
         self.house = house
         self.known = "monday"
         self.bad: dict[str, bool | None] = {}
@@ -36,7 +36,7 @@ class Scanner(GateInMemory):
         self.bad[name] = mendable
         self.known += "+"
 
-    def _look(self, question: Question) -> Answer:
+    def look(self, question: Question) -> Answer:
         name = self.house.world.registry.readable(str(question.image.digest))
         if name in self.unsure:
             return says(PENDING)(question)
@@ -124,6 +124,12 @@ async def test_a_rebuild_that_doesn_t_help_is_not_repeated() -> None:
     assert digest_name(house) == "checkout#2"
     assert item_of(house).state is State.CURRENT
     assert "run cf2 built it once more" in conditions(house)[ConditionType.RUNNING_FAILS]
+    assert "which doesn't take its place: gate trivy: CVE-2026-1" in conditions(house)[ConditionType.RUNNING_FAILS]
+    made = item_of(house).gates[1].digest
+    assert made is not None
+    assert house.world.registry.readable(str(made)) == "checkout#3", "what it was rejected for is told"
+    events = [entry for entry in house.trackers.stored[KEY].status.history if entry.event is HistoryEvent.REJECTED]
+    assert [entry.to for entry in events] == [str(made)]
 
 
 @pytest.mark.parametrize("mendable", [False, None])
@@ -256,3 +262,103 @@ async def test_what_was_replaced_fails_as_long_as_it_still_runs_somewhere() -> N
     house.restart()
     await house.run(5)
     assert "CVE-2026-1" in conditions(house)[ConditionType.RUNNING_FAILS]
+
+
+async def test_a_base_that_comes_back_finds_what_was_rebuilt_on_it() -> None:
+    house = House()
+    scanner = await running(house)
+    second = house.world.registry.tags[BASE]
+    scanner.publish("checkout#2")
+    await house.run(5.5)  # the rebuild is under way
+    move_base(house, 3)
+    await house.run(30)
+    runs = len(house.world.builder.runs)
+    house.world.registry.tags[BASE] = second
+    await house.run(60)
+    assert digest_name(house) == "checkout#3", "the rebuild's result"
+    assert item_of(house).state is State.CURRENT
+    assert len(house.world.builder.runs) == runs, "it is found and not made again"
+
+
+async def test_what_fails_since_another_base_was_current_is_rebuilt_when_its_base_comes_back() -> None:
+    house = House()
+    scanner = await running(house)
+    second = house.world.registry.tags[BASE]
+    move_base(house, 3)
+    await house.run(30)
+    assert digest_name(house) == "checkout#3"
+    scanner.publish("checkout#2")
+    house.world.registry.tags[BASE] = second
+    await house.run(60)
+    assert digest_name(house) == "checkout#4"
+    assert item_of(house).state is State.CURRENT
+
+
+async def test_a_gate_that_is_edited_meanwhile_doesn_t_hide_the_failure_and_still_has_it_mended() -> None:
+    house = House()
+    scanner = await running(house, rescan={"rebuild": False})
+    scanner.publish("checkout#2")
+    await house.run(6)
+    spec = house.trackers.stored[KEY].spec
+    assert spec is not None
+    edited = [{"trivy": {"severity": ["CRITICAL", "HIGH"]}}]
+    changed = {**spec.model_dump(by_alias=True, mode="json", exclude_none=True), "gates": edited, **REBUILDS}
+    house.trackers.change(KEY, spec=Spec.model_validate(changed), generation=2)
+    house.poke(KEY)
+    await house.run(1)
+    assert ConditionType.RUNNING_FAILS in conditions(house)
+    await house.run(30)
+    assert digest_name(house) == "checkout#3"
+    assert len(house.world.builder.runs) == 2
+
+
+async def test_a_gate_that_can_t_answer_about_the_successor_is_named_and_another_push_is_looked_at() -> None:
+    house = House()
+    scanner = await running(house)
+
+    def mind(question: Question) -> Answer:
+        if house.world.registry.readable(str(question.image.digest)) == "checkout#3":
+            raise MissingError("there is no Secret keys")
+        return scanner.look(question)
+
+    scanner.mind = mind
+    scanner.publish("checkout#2")
+    await house.run(30)
+    item = item_of(house)
+    assert (item.state, item.reason) == (State.BLOCKED, Reason.GATE_UNUSABLE)
+    assert "there is no Secret keys" in item.message
+    pushed = house.world.registry.push(IMAGE, ("os 2", "python 2", "checkout by hand"))
+    await house.run(30)
+    assert digest_name(house) == house.world.registry.readable(str(pushed))
+
+
+async def test_an_answer_about_another_base_starts_nothing() -> None:
+    house = House()
+    scanner = await running(house)
+    second = house.world.registry.tags[BASE]
+    scanner.publish("checkout#2", mendable=False)
+    await house.run(6)
+    house.world.builder.tasks["build-checkout"].fails = 99
+    move_base(house, 3)
+    scanner.bad["checkout#2"] = True  # as far as the other base goes
+    await house.run(60)
+    scanner.bad["checkout#2"] = False
+    house.world.builder.tasks["build-checkout"].fails = 0
+    runs = len(house.world.builder.runs)
+    house.world.registry.tags[BASE] = second
+    await house.run(60)
+    assert len(house.world.builder.runs) == runs
+    assert ConditionType.RUNNING_FAILS in conditions(house)
+
+
+async def test_a_rebuild_that_makes_nothing_new_is_no_result() -> None:
+    house = House()
+    scanner = await running(house)
+    house.world.builder.tasks["build-checkout"].silent = True
+    house.world.builder.tasks["build-checkout"].pushes = False
+    scanner.publish("checkout#2")
+    await house.run(60)
+    item = item_of(house)
+    assert item.build is not None
+    assert (item.build.state, item.build.digest) == (BuildState.SUCCEEDED, None)
+    assert len(house.world.builder.runs) == 2

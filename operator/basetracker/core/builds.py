@@ -1,7 +1,7 @@
 """Builds: how a build record follows its run, which runs count as ours, and when to try again. Pure.
 
-The promise kept here: never two runs of ours live or succeeded for one (task, image, base). The record is written
-before the call; a record without a run is searched for among the task's runs and never simply repeated.
+The promise kept here: never two runs of ours live or succeeded for one (task, image, base), nor for one digest that is to be
+replaced on the same base. The record is written before the call; a record without a run is searched for among the task's runs and never simply repeated.
 """
 
 from __future__ import annotations

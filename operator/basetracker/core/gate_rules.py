@@ -57,7 +57,7 @@ def gate_fails(case: Case) -> Step | None:
     """An image that contains the base isn't built again because it fails a gate: it would fail it again."""
     digest, gates = _gated(case)
     gate = next((item for item in gates if item.verdict is GateVerdict.FAIL), None)
-    if digest is None or gate is None:
+    if digest is None or gate is None or case.situation.mending is not None:
         return None
     message = (
         f"{digest.short} contains the base and fails gate {gate.name}: {gate.message}; it is not delivered. Push an image "
@@ -87,13 +87,18 @@ def gate_pends(case: Case) -> Step | None:
 def successor_pends(case: Case) -> Step | None:
     """What fails a gate by now is watched to its end first, where it is rolling out."""
     situation = case.situation
-    gate, digest = situation.fails_since, situation.successor
-    if gate is None or situation.fresh is None or digest is None or any(row.is_rolling for row in situation.rows):
+    failing, digest = situation.fails_since, situation.successor
+    if failing is None or situation.fresh is None or digest is None or any(row.is_rolling for row in situation.rows):
         return None
-    message = (
-        f"{situation.fresh.digest.short} was validated and fails gate {gate.name} by now: {gate.message}; {digest.short} is "
-        "being judged and takes its place when it passes"
-    )
+    told = f"{situation.fresh.digest.short} was validated and fails gate {failing.name} by now"
+    gates = situation.successor_gates
+    unusable = next((gate for gate in gates if waits_for_person(gate)), None)
+    if unusable is not None:
+        message = f"{told}; gate {unusable.name} can't answer about {digest.short}, which may take its place: {unusable.message}"
+        return Step(state=State.BLOCKED, reason=Reason.GATE_UNUSABLE, message=message)
+    pending = next((gate for gate in gates if gate.verdict is GateVerdict.PENDING), None)
+    waits = f"waits for gate {pending.name}: {pending.message}" if pending is not None else "is being judged"
+    message = f"{told}; {digest.short}, which may take its place, {waits}"
     wake = case.observed.now + case.observed.run_interval * 3
     return Step(state=State.VALIDATING, reason=Reason.GATE_PENDING, message=message, wake=wake)
 

@@ -9,6 +9,7 @@ from typing import assert_never
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent, Reason, WorkloadState
 from basetracker.api.status import DownstreamStatus, GateStatus, HistoryEntry, Status, WorkloadStatus
 from basetracker.core.actions import Deliver, Outcome
+from basetracker.oci.refs import Digest
 
 WARNINGS = frozenset(
     {
@@ -93,6 +94,14 @@ def _image_entries(before: DownstreamStatus | None, after: DownstreamStatus, now
     rejected = _rejected(after)
     if rejected and rejected != _rejected(before):
         yield _entry(after, HistoryEvent.REJECTED, now, "", rejected, after.message)
+    useless = _useless(after)
+    if (
+        useless is not None
+        and useless.digest is not None
+        and (useless.digest, useless.name) != _name_of(_useless(before))
+    ):
+        told = f"the rebuild made {useless.digest.short}, which fails gate {useless.name} too: {useless.message}"
+        yield _entry(after, HistoryEvent.REJECTED, now, "", str(useless.digest), told)
     known = {(gate.digest, gate.name) for gate in _failing(before)}
     for gate in _failing(after):
         if (gate.digest, gate.name) not in known:
@@ -122,6 +131,20 @@ def _rejected(item: DownstreamStatus | None) -> str:
     told = {gate.digest for gate in _failing(item)}
     failed = (gate.digest for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest is not None)
     return next((str(digest) for digest in failed if digest not in told), "")
+
+
+def _useless(item: DownstreamStatus | None) -> GateStatus | None:
+    """The gate that a digest fails which was built to replace the validated one."""
+    if item is None or item.build is None or item.build.replaces is None or item.validated is None:
+        return None
+    if item.build.replaces != item.validated.digest:
+        return None
+    failed = (gate for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest == item.build.digest)
+    return next(failed, None)
+
+
+def _name_of(gate: GateStatus | None) -> tuple[Digest | None, str]:
+    return (gate.digest, gate.name) if gate is not None else (None, "")
 
 
 def _failing(item: DownstreamStatus | None) -> tuple[GateStatus, ...]:

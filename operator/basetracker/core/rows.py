@@ -124,6 +124,13 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
             "delivered; it is left alone until a newer validated digest, or the annotation basetracker.dev/resume"
         )
         return _held(scene, workload, container, Reason.OVERRIDDEN, message)
+    if is_enough and runs is not None and container.name not in workload.delivered and not resuming:
+        message = (
+            f"{place} runs {runs.short}, which {container.writer or 'somebody'} put there and which fails a gate; it may be newer "
+            f"than the validated {scene.validated.digest.short}, so it is left alone until the annotation "
+            "basetracker.dev/resume or an image that passes"
+        )
+        return _held(scene, workload, container, Reason.GATE_FAILED, message)
     return _needing(scene, workload, container, runs)
 
 

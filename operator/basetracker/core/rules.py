@@ -321,7 +321,7 @@ def _record(case: Case) -> BuildStatus | None:
     """The record of the build that is needed."""
     situation = case.situation
     base = situation.base.digest if situation.base is not None else None
-    return situation.build if is_record_of(situation.build, base, situation.mending) else None
+    return situation.build if is_record_of(situation.build, base, situation.replaces) else None
 
 
 def _start_action(case: Case) -> StartBuild | None:
@@ -341,16 +341,16 @@ def _start_action(case: Case) -> StartBuild | None:
         tag=situation.seen.tag.digest,
         attempt=record.attempt + 1 if record is not None else 1,
         by_tag=case.observed.parent is None,
-        replaces=situation.mending,
+        replaces=situation.replaces,
         arguments=tuple(arguments),
         values=tuple((item.name, item.value) for item in build.acr_task.values),
     )
 
 
 def _why_stale(case: Case) -> str:
-    gate = case.situation.fails_since
-    if case.situation.mending is not None and gate is not None:
-        return f"{case.situation.mending.short} fails gate {gate.name} by now: {gate.message}"
+    gate = case.situation.mending
+    if gate is not None and gate.digest is not None:
+        return f"{gate.digest.short} fails gate {gate.name} by now: {gate.message}"
     found = case.situation.latest
     base = case.situation.base
     short = base.digest.short if base is not None and base.digest else "?"

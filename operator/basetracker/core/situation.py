@@ -9,19 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from basetracker.api.names import BuildState, State
+from basetracker.api.names import BuildState, GateVerdict, State
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Status, Validated
 from basetracker.api.tracker import Spec
 from basetracker.core.builds import followed, is_record_of
+from basetracker.core.gating import questions_of
 from basetracker.core.observed import ImageSeen, Observed, Problem
 from basetracker.core.rollout import Row
 from basetracker.core.rows import rows_of
+from basetracker.core.running import failing_among
 from basetracker.core.validation import (
     ToAsk,
     Validation,
     digests_to_ask,
-    failing_among_running,
     is_respecified,
+    validated_before,
     validation_of,
 )
 from basetracker.oci.lineage import Lineage, Verdict
@@ -44,8 +46,10 @@ class Situation:
     rows: tuple[Row, ...]
     successor: Digest | None = None
     """Another digest that contains the base and may still pass, while the validated one fails a gate by now."""
-    mending: Digest | None = None
-    """The validated digest that fails a gate by now and is to be built once more on the same base."""
+    successor_gates: tuple[GateStatus, ...] = ()
+    """What the gates say of it so far."""
+    mending: GateStatus | None = None
+    """The gate that a digest which was validated for this base fails by now, where a rebuild on the same base may mend it."""
     failing: tuple[GateStatus, ...] = ()
     """For each digest that runs besides the validated one, the gate that it fails by now."""
 
@@ -70,6 +74,11 @@ class Situation:
         return (*((self.fails_since,) if self.fails_since is not None else ()), *self.failing)
 
     @property
+    def replaces(self) -> Digest | None:
+        """The digest that is to be built once more on the same base."""
+        return self.mending.digest if self.mending is not None else None
+
+    @property
     def needs_build(self) -> bool:
         """Whether nothing is validated for the current base, or what is has to be built once more."""
         return not self.is_fresh or self.mending is not None
@@ -89,7 +98,9 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
     base = spec.base.image.pinned(observed.base.digest) if observed.base.digest else None
     build = _build(seen, before, base, observed, spec)
     found = validation_of(seen, before, base, build, observed, spec)
-    failing = failing_among_running(seen, before, found.validated, spec)
+    is_settled = found.validated is not None and (found.fresh is not None or found.validated.failing is not None)
+    settled = found.validated.digest if found.validated is not None and is_settled else None
+    failing = failing_among(seen, before, questions_of(spec.asked_gates, seen.spec.image), settled=settled)
     rows = rows_of(seen, before, base, found.fresh, observed, spec, failing={gate.digest for gate in failing})
     return Situation(
         seen=seen,
@@ -102,49 +113,54 @@ def situation_of(seen: ImageSeen, observed: Observed, spec: Spec) -> Situation:
         fresh=found.fresh,
         rows=rows,
         successor=found.successor,
-        mending=_mending(found, before, build, rows, seen, spec),
+        successor_gates=found.successor_gates,
+        mending=_mending(found, before, base, build, rows, seen, observed, spec),
         failing=failing,
     )
 
 
 def is_failing_anew(before: Status, after: Status) -> bool:
-    """Whether it has just been written down that a validated digest fails a gate, on which the next turn can build."""
+    """Whether it has just been written down that a digest fails a gate in a way that a rebuild mends: the next turn builds."""
     return any(
-        item.validated is not None and item.validated.failing is not None and not _is_noted(before.of(item.name))
-        for item in after.downstream
+        gate.mendable and gate not in _noted(before.of(item.name)) for item in after.downstream for gate in _noted(item)
     )
 
 
-def _is_noted(item: DownstreamStatus | None) -> bool:
-    return item is not None and item.validated is not None and item.validated.failing is not None
+def _noted(item: DownstreamStatus | None) -> tuple[GateStatus, ...]:
+    """The failures that the status tells of."""
+    if item is None:
+        return ()
+    failing = (item.validated.failing,) if item.validated is not None and item.validated.failing is not None else ()
+    return (*failing, *(gate for gate in item.gates if gate.verdict is GateVerdict.FAIL))
 
 
 def _mending(
     found: Validation,
     before: DownstreamStatus | None,
+    base: ImageRef | None,
     build: BuildStatus | None,
     rows: tuple[Row, ...],
     seen: ImageSeen,
+    observed: Observed,
     spec: Spec,
-) -> Digest | None:
-    """The digest that a rebuild on the same base may mend; once for each, and not before all else has been tried.
+) -> GateStatus | None:
+    """The failure that a rebuild on the same base may mend; once for each digest, and not before all else has been tried.
 
     That it fails is stored before, since a process that dies over the build would forget why it was asked for.
     """
-    if not spec.rescan.rebuild or seen.spec.build is None or found.fresh is None or found.fresh.failing is None:
+    if not spec.rescan.rebuild or seen.spec.build is None or base is None or base.digest is None:
         return None
-    digest = found.fresh.digest
-    is_done = is_record_of(build, found.fresh.base_digest, digest) and build.state is BuildState.SUCCEEDED
+    if found.fresh is not None:
+        gate = found.fresh.failing
+    elif found.candidate is not None and found.candidate in validated_before(observed, seen.spec.name, base.digest):
+        gate = next((one for one in found.gates[1:] if one.verdict is GateVerdict.FAIL), None)
+    else:
+        gate = None
+    if gate is None or not gate.mendable or gate not in _noted(before) or found.successor is not None:
+        return None
+    is_done = is_record_of(build, base.digest, gate.digest) and build.state is BuildState.SUCCEEDED
     is_rolling = any(row.is_rolling for row in rows)  # first it is seen how that ends
-    if (
-        not _is_noted(before)
-        or is_done
-        or is_rolling
-        or found.successor is not None
-        or not found.fresh.failing.mendable
-    ):
-        return None
-    return digest
+    return None if is_done or is_rolling else gate
 
 
 def asked_about(seen: ImageSeen, observed: Observed, spec: Spec) -> ToAsk:
@@ -190,7 +206,7 @@ def _without_output(record: BuildStatus, seen: ImageSeen, base: ImageRef | None)
     digest = seen.tag.digest
     found = seen.lineages.get(digest) if digest else None
     is_current = base is not None and record.base_digest == base.digest
-    if is_current and isinstance(found, Lineage) and found.verdict is Verdict.PROVEN:
+    if is_current and digest != record.replaces and isinstance(found, Lineage) and found.verdict is Verdict.PROVEN:
         return record.model_copy(update={"digest": digest})
     return record
 

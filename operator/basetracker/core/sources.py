@@ -9,8 +9,7 @@ from basetracker.api.status import DownstreamStatus, Status
 from basetracker.api.tracker import Downstream
 from basetracker.core.builds import output_digest
 from basetracker.core.observed import BuildSeen, Run, TargetSeen
-from basetracker.core.relations import chosen_containers
-from basetracker.core.rollout import image_of
+from basetracker.core.running import running_digests
 from basetracker.oci.lineage import Claim, ClaimSource
 from basetracker.oci.refs import Digest, ImageRef
 
@@ -53,47 +52,6 @@ def claims_about(
             if ref.repository == base.repository and ref.digest is not None
         ]
     return tuple(claims)
-
-
-def running_beside(
-    digest: Digest, item: Downstream, before: DownstreamStatus | None, targets: Iterable[TargetSeen]
-) -> tuple[Digest, ...]:
-    """What the chosen containers run instead of this digest; where all run it, what they ran before it.
-
-    Where nothing is known from before and somebody else put it there, it is the digest itself: that is what runs.
-    """
-    found: set[Digest] = set()
-    is_theirs = False
-    for seen in targets:
-        if seen.workload is None:
-            continue
-        for container in chosen_containers(item, seen.target, seen.workload):
-            image = image_of(container)
-            if image is None or image.digest is None:
-                continue
-            found.add(image.digest)
-            mark = seen.workload.delivered.get(container.name)
-            is_theirs |= image.digest == digest and (mark is None or mark.image != container.image)
-    found -= {digest}
-    if not found and before is not None:
-        rows = [row for row in before.workloads if row.digest == digest]
-        found = {row.previous_digest for row in rows if row.previous_digest is not None} - {digest}
-    return tuple(sorted(found or ({digest} if is_theirs else ())))
-
-
-def running_digests(item: Downstream, targets: Iterable[TargetSeen]) -> tuple[Digest, ...]:
-    """What the chosen containers run of this image's repository, each digest once."""
-    found: set[Digest] = set()
-    for seen in targets:
-        if seen.workload is None:
-            continue
-        images = [image_of(one) for one in chosen_containers(item, seen.target, seen.workload)]
-        found |= {
-            image.digest
-            for image in images
-            if image is not None and image.repository == item.image.repository and image.digest is not None
-        }
-    return tuple(sorted(found))
 
 
 def digests_of_interest(

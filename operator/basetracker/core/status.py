@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from basetracker.api.names import BuildState, Reason, State, WorkloadState
+from basetracker.api.names import BuildState, GateVerdict, Reason, State, WorkloadState
 from basetracker.api.status import (
     HISTORY_LIMIT,
     BaseStatus,
@@ -55,7 +55,7 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     downstream = tuple(item for _, item in told) if tracker.spec is not None else before.downstream
     after = Status(
         observed_generation=tracker.generation,
-        conditions=conditions_of(tracker, observed.images, steps, failing_since(decision), observed.now),
+        conditions=conditions_of(tracker, observed.images, steps, failing_gates(decision), observed.now),
         base=_base(observed),
         summary=summary_of(steps),
         downstream=downstream,
@@ -70,12 +70,12 @@ def fold(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ...]) 
     return Folded(status=after.model_copy(update={"history": history}), happened=happened)
 
 
-def failing_since(decision: Decision) -> dict[str, tuple[GateStatus, ...]]:
+def failing_gates(decision: Decision) -> dict[str, tuple[GateStatus, ...]]:
     """By the name of the image, the gate that each digest fails by now which is the validated one or runs."""
-    return {item.seen.spec.name: gates for item in decision.situations if (gates := _failing(item))}
+    return {item.seen.spec.name: gates for item in decision.situations if (gates := _with_rebuild_told(item))}
 
 
-def _failing(situation: Situation) -> tuple[GateStatus, ...]:
+def _with_rebuild_told(situation: Situation) -> tuple[GateStatus, ...]:
     """What runs and fails by now; with the word that a rebuild, where there was one, has not helped."""
     gate, build = situation.fails_since, situation.build
     if gate is None or build is None or build.state is not BuildState.SUCCEEDED or situation.successor is not None:
@@ -83,7 +83,13 @@ def _failing(situation: Situation) -> tuple[GateStatus, ...]:
     if build.replaces is None or build.replaces != gate.digest:
         return situation.running_fails
     made = build.digest.short if build.digest is not None else "no image"
-    message = f"{gate.message}; run {build.run_id} built it once more and made {made}, which doesn't take its place"
+    said = next(
+        (one for one in situation.gates if one.verdict is GateVerdict.FAIL and one.digest == build.digest), None
+    )
+    why = f": gate {said.name}: {said.message}" if said is not None else ""
+    message = (
+        f"{gate.message}; run {build.run_id} built it once more and made {made}, which doesn't take its place{why}"
+    )
     return (gate.model_copy(update={"message": message}), *situation.failing)
 
 
@@ -224,7 +230,7 @@ def _handled(observed: Observed, decision: Decision, outcomes: tuple[Outcome, ..
         for change in item.action.containers
     }
     waiting = any(
-        row.needs_delivery and (*row.place, row.status.container) not in done
+        item.fails_since is None and row.needs_delivery and (*row.place, row.status.container) not in done
         for item in decision.situations
         for row in item.rows
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from basetracker.api.names import BuildState, GateVerdict, HistoryEvent
 from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus, Validated
 from basetracker.api.tracker import Spec, Tracker
+from basetracker.core.builds import is_record_of
 from basetracker.core.gating import (
     LINEAGE,
     fails,
@@ -24,13 +24,11 @@ from basetracker.core.gating import (
     not_asked,
     passes,
     questions_of,
+    waits_for_person,
 )
 from basetracker.core.observed import ImageSeen, Observed
-from basetracker.core.sources import running_digests
+from basetracker.core.running import running_digests
 from basetracker.oci.refs import Digest, ImageRef
-
-MOST_RUNNING: Final = 8
-"""How many digests of an image that run beside the validated one are asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,8 @@ class Validation:
     """The digest that the gates were asked about, their answers, and what is validated after them.
 
     `fresh` is what may be delivered: validated for the current base, by every gate that the tracker names. While it fails a gate
-    by now, `successor` is another digest that contains the base and may still pass, or isn't known not to.
+    by now, `successor` is another digest that contains the base and may still pass, or isn't known not to, with what the gates
+    say of it so far.
     """
 
     candidate: Digest | None
@@ -46,6 +45,7 @@ class Validation:
     validated: Validated | None
     fresh: Validated | None = None
     successor: Digest | None = None
+    successor_gates: tuple[GateStatus, ...] = ()
 
 
 def is_respecified(tracker: Tracker) -> bool:
@@ -83,9 +83,7 @@ def validation_of(
             validated = _validated(digest, answers[digest], kept, base.digest, observed)
             return Validation(candidate=digest, gates=answers[digest], validated=validated, fresh=validated)
     if held is not None:
-        successor = next((one for one in choices if one != held.digest and not fails(answers[one])), None)
-        gates = answers[held.digest]
-        return Validation(candidate=held.digest, gates=gates, validated=held, fresh=held, successor=successor)
+        return _held(held, build, choices, answers)
     lost = fresh is not None and fresh.digest not in contains
     hopeful = [digest for digest in contains if not fails(answers[digest])]
     candidate = next(iter([*hopeful, *contains, *others]), None)
@@ -93,12 +91,33 @@ def validation_of(
     return Validation(candidate=candidate, gates=gates, validated=None if lost else kept)
 
 
+def _held(
+    held: Validated,
+    build: BuildStatus | None,
+    choices: Sequence[Digest],
+    answers: Mapping[Digest, tuple[GateStatus, ...]],
+) -> Validation:
+    """While what is validated fails by now and nothing else passes; what was built to replace it is shown when it fails, too."""
+    hopeful = [one for one in choices if one != held.digest and not fails(answers[one])]
+    successor = next(iter(sorted(hopeful, key=lambda one: any(map(waits_for_person, answers[one])))), None)
+    made = build.digest if is_record_of(build, held.base_digest, held.digest) else None
+    shown = made if made is not None and made in answers and fails(answers[made]) else held.digest
+    return Validation(
+        candidate=shown,
+        gates=answers[shown],
+        validated=held,
+        fresh=held,
+        successor=successor,
+        successor_gates=answers[successor] if successor is not None else (),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToAsk:
     """What the gates besides lineage may have to be asked about.
 
     `validated` is asked about again, whatever its base; `candidates` contain the current base, best first; `running` is what
-    else runs and contains the current base.
+    runs besides the validated one and contains the current base.
     """
 
     validated: Digest | None = None
@@ -128,31 +147,9 @@ def digests_to_ask(
     running = [
         digest
         for digest in running_digests(seen.spec, seen.targets)
-        if digest not in {validated, *candidates} and is_accepted(seen.lineages.get(digest), spec.accept)
+        if digest != validated and is_accepted(seen.lineages.get(digest), spec.accept)
     ]
-    return ToAsk(validated=validated, candidates=candidates, running=tuple(running[:MOST_RUNNING]))
-
-
-def failing_among_running(
-    seen: ImageSeen, before: DownstreamStatus | None, validated: Validated | None, spec: Spec
-) -> tuple[GateStatus, ...]:
-    """For each digest that runs besides the validated one, the gate that it fails by now; kept until the gate says otherwise."""
-    questions = questions_of(spec.asked_gates, seen.spec.image)
-    stored = {gate.digest: gate for gate in before.failing} if before is not None else {}
-    if before is not None and before.validated is not None and before.validated.failing is not None:
-        stored[before.validated.digest] = before.validated.failing
-    found = []
-    for digest in running_digests(seen.spec, seen.targets):
-        if validated is not None and digest == validated.digest:
-            continue
-        said = {gate.name: gate for gate in seen.verdicts.get(digest, ()) if gate.digest == digest}
-        gate = next((one for one in said.values() if one.verdict is GateVerdict.FAIL), None)
-        known = stored.get(digest)
-        if gate is None and known is not None and known.question == questions.get(known.name):
-            latest = said.get(known.name)
-            gate = known if latest is None or latest.verdict is GateVerdict.PENDING else None
-        found += [gate] if gate is not None else []
-    return tuple(found[:MOST_RUNNING])
+    return ToAsk(validated=validated, candidates=candidates, running=tuple(running))
 
 
 def holds(kept: Validated, questions: Mapping[str, str]) -> bool:
@@ -182,6 +179,15 @@ def remembered_digest(observed: Observed, downstream: str, base: Digest) -> Dige
         if entry.event is HistoryEvent.VALIDATED and entry.downstream == downstream and entry.reason == str(base):
             return Digest(entry.to)
     return None
+
+
+def validated_before(observed: Observed, downstream: str, base: Digest) -> frozenset[Digest]:
+    """What was validated for this base, by the gates of that time, as far as the status remembers."""
+    row = observed.tracker.status.of(downstream)
+    kept = row.validated if row is not None else None
+    found = {remembered_digest(observed, downstream, base)}
+    found |= {kept.digest} if kept is not None and kept.base_digest == base else set()
+    return frozenset(digest for digest in found if digest is not None)
 
 
 def _judged_again(kept: Validated | None, seen: ImageSeen, questions: Mapping[str, str]) -> Validated | None:

@@ -13,12 +13,12 @@ from basetracker.api.gates import NamedGate
 from basetracker.api.names import GateVerdict
 from basetracker.api.status import DownstreamStatus, GateStatus
 from basetracker.api.tracker import Mode, Spec
-from basetracker.core.gating import ASKED, fails, not_asked, questions_of
+from basetracker.core.gating import ASKED, fails, not_asked, questions_of, waits_for_person
 from basetracker.core.observed import ImageSeen, Observed
 from basetracker.core.rescan import Slot, slot_of
+from basetracker.core.running import asked_now, running_beside
 from basetracker.core.situation import asked_about
-from basetracker.core.sources import running_beside
-from basetracker.core.validation import ToAsk, known_answers
+from basetracker.core.validation import ToAsk, known_answers, validated_before
 from basetracker.engine.desk import Desk
 from basetracker.oci.refs import Digest
 from basetracker.ports import Question
@@ -37,10 +37,10 @@ def with_verdicts(desk: Desk, seen: ImageSeen, observed: Observed, spec: Spec) -
         verdicts[digests.validated] = asker.verdicts(digests.validated)
     for digest in digests.candidates:
         verdicts[digest] = verdicts.get(digest) or asker.verdicts(digest)
-        if not fails(verdicts[digest]):
+        if not fails(verdicts[digest]) and not any(map(waits_for_person, verdicts[digest])):
             break
-    for digest in digests.running:
-        verdicts[digest] = asker.verdicts(digest)
+    for digest in asked_now(digests.running, slot):
+        verdicts[digest] = verdicts.get(digest) or asker.verdicts(digest)
     return replace(seen, verdicts=verdicts, gates_due=min([*asker.dues, slot.end]))
 
 
@@ -77,11 +77,9 @@ class _Asker:
         if self._spec.rollout.mode is Mode.PLAN and named.kind.acts:
             return not_asked(named.name, digest, "it would change the cluster (mode Plan)")
         item = self._seen.spec
-        running = running_beside(digest, item, self._before, self._seen.targets)
+        running = running_beside(digest, item, self._before, self._seen.targets, without=self._no_yardstick(digest))
         base, base_digest = self._spec.base, self._observed.base.digest
-        validated = self._before.validated if self._before is not None else None
-        is_validated = validated is not None and validated.digest == digest
-        weighs_base = self._spec.rescan.rebuild and named.kind.weighs_base and is_validated
+        weighs_base = self._spec.rescan.rebuild and named.kind.weighs_base and self._was_validated(digest)
         question = Question(
             tracker=self._observed.tracker.key,
             uid=self._observed.tracker.uid,
@@ -101,3 +99,15 @@ class _Asker:
         if asked.due is not None:
             self.dues.append(asked.due)
         return asked.status
+
+    def _no_yardstick(self, digest: Digest) -> tuple[Digest, ...]:
+        """What fails by now and is to be replaced on the same base: its successor has to be better than that."""
+        kept = self._before.validated if self._before is not None else None
+        if kept is None or kept.failing is None or kept.digest == digest:
+            return ()
+        return (kept.digest,) if kept.base_digest == self._observed.base.digest else ()
+
+    def _was_validated(self, digest: Digest) -> bool:
+        """Whether it may be built once more on the current base."""
+        base = self._observed.base.digest
+        return base is not None and digest in validated_before(self._observed, self._seen.spec.name, base)

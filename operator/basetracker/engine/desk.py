@@ -97,15 +97,18 @@ class Desk:
             if not self._may() or (has_passed and since <= self._began and not self._has_moved_on(question.gate.kind)):
                 return Asked(status=known or _pending(question, NOT_ASKED, "it has not been asked yet"))
             file = self._files[key] = _File(since=question.since, wanted=now, at=now, answer=known)
+            if known is not None and known.mendable is not None:
+                file.base = question.base  # only what was validated for this base has such an answer
         file.wanted = now
         self._files.move_to_end(key)
         self._forget(now - KEPT_FOR)
         if file.task is None and self._may() and self._is_due(file, question, since):
             gate = self._gates.get(question.gate.kind)
             file.edition = gate.edition() if gate is not None else ""
-            file.base = question.base
             file.task = asyncio.ensure_future(self._find_out(question, file))
         status = file.answer or _pending(question, ASKED, "it is being asked")
+        if status.mendable is not None and question.base != file.base:
+            status = status.model_copy(update={"mendable": None})
         return Asked(status=status, due=None if file.task is not None else file.due)
 
     async def close(self) -> None:
@@ -157,6 +160,9 @@ class Desk:
         if is_final:
             file.tries = 1
         before = file.answer
+        if is_final:
+            answer = _with_known_remedy(answer, before, is_same_base=file.base == question.base)
+            file.base = question.base
         if is_final or before is None or before.verdict is GateVerdict.PENDING:
             file.answer = _status(question, answer)
         # Without a change there is nothing to tell, but the next question has to be planned.
@@ -197,6 +203,14 @@ def _key(question: Question) -> Hashable:
     """What makes two questions the same one: all but when it was first asked, and what is asked about a failure besides."""
     place = (question.tracker, question.uid, question.downstream, question.name, question.pull_secret)
     return (place, question.fingerprint, question.image, question.running, question.workloads)
+
+
+def _with_known_remedy(answer: Answer, before: GateStatus | None, *, is_same_base: bool) -> Answer:
+    """A failure with what was known of its remedy, while that can't be told anew."""
+    fails = answer.verdict is GateVerdict.FAIL and before is not None and before.verdict is GateVerdict.FAIL
+    if not fails or before is None or answer.mendable is not None or not is_same_base:
+        return answer
+    return replace(answer, mendable=before.mendable)
 
 
 def _unclear(question: Question, reason: str, message: str) -> Answer:

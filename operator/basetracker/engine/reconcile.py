@@ -16,7 +16,7 @@ from basetracker.core.planner import Decision, decide
 from basetracker.core.protection import is_half_done
 from basetracker.core.relations import children_of
 from basetracker.core.situation import is_failing_anew
-from basetracker.core.status import failing_since, fold, with_intents
+from basetracker.core.status import failing_gates, fold, with_intents
 from basetracker.engine.act import Actor, NotLeadingError
 from basetracker.engine.observe import observe
 from basetracker.engine.starts import Starter
@@ -153,5 +153,5 @@ class Reconciler:
             item.name: (str(item.state), item.stale_since.timestamp() if item.stale_since else None)
             for item in status.downstream
         }
-        failing = {name: gates[0].name for name, gates in failing_since(decision).items()}
+        failing = {name: gates[0].name for name, gates in failing_gates(decision).items()}
         self._world.metrics.trackers.show(tracker.key.namespace, tracker.key.name, images, failing)
