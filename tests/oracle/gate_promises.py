@@ -34,6 +34,8 @@ class GatePromises:
     _by_generation: dict[tuple[str, int], Json] = field(default_factory=dict)
     _validated: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By the tracker's uid and the image's name: the validated digest and its base, as last stored."""
+    _bases: dict[str, str] = field(default_factory=dict)
+    """By the tracker's uid, its base as last stored."""
     _failing: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     """By uid, image, digest and the question's hash: since when the status says that what is validated fails."""
 
@@ -119,6 +121,18 @@ class GatePromises:
                     )
             self._follow(uid, row)
             self._judge_validated(uid, row, spec, where)
+
+    def judge_base(self, replica: str, tracker: Json, parent: tuple[str, str] | None) -> None:
+        """In a chain no tracker comes to a base that is known to fail."""
+        uid, base = tracker["metadata"]["uid"], tracker.get("status", {}).get("base", {}).get("digest", "")
+        before = self._bases.get(uid)
+        self._bases[uid] = base
+        if parent is None or base == before:
+            return
+        above = self.shop.trackers()[parent[0]]["metadata"]["uid"]
+        for (one, item, digest, _), since in self._failing.items():
+            if (one, item, digest) == (above, parent[1], base) and since < self._now - VIEW_SECONDS:
+                self.fail(f"{replica} moved {tracker['metadata']['name']} to {base}, which fails since {since:.1f}")
 
     def _was_mendable(self, told: tuple[str, str, str, str]) -> bool:
         uid, downstream, hash_, digest = told

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from basetracker.api.duration import parse_duration
 from basetracker.core.rescan import slot_of
 
-from .gates import FAIL, PASS, PENDING, WITH_EDITION, Subject, Told, kind_of, questions_in
+from .gates import FAIL, KINDS, PASS, PENDING, WITH_EDITION, Subject, Told, kind_of, questions_in
 from .loop import START
 from .model import Model
 from .shop import NAMESPACE, Json
@@ -83,10 +83,11 @@ class GateVerdict:
         )
 
     def _subjects(self, tracker: Json, item: Json) -> list[Subject]:
+        """What the tracker asks of the image, in the order in which it asks."""
         uid = tracker["metadata"]["uid"]
         return [
             Subject(uid=uid, downstream=item["name"], image=item["image"], fields=one)
-            for one in questions_in(tracker["spec"])
+            for one in sorted(questions_in(tracker["spec"]), key=lambda fields: KINDS.index(kind_of(fields)))
         ]
 
     def awaited(self, tracker: Json, item: Json, row: Json, base: str) -> Iterator[str]:
@@ -115,10 +116,14 @@ class GateVerdict:
         if not digest:
             return
         last = {one: self._gates.answers(one, digest) for one in subjects}
-        if any(not any(told.verdict is PASS for told in answers) for answers in last.values()):
+        evidence = Counter(one["question"] for one in validated.get("gates", []) if one["verdict"] == "Pass")
+        kept = Counter(self._gates.fields_by_fingerprint.get(one, "") for one in evidence.elements())
+        if Counter(one.fields for one in subjects) - kept:
             if row["state"] == "Current":
                 yield f"is Current with {digest}, which hasn't passed every gate"
             return  # it isn't asked about any more before it may be validated again
+        if not all(last.values()):
+            return
         fails = {one.fields for one in subjects if self._fails(one, digest, last[one])}
         if fails and told is None:
             yield f"{digest} is validated and fails {sorted(fails)}, and nothing says so"
@@ -126,15 +131,19 @@ class GateVerdict:
             yield f"{digest} is said to fail {told['name']}, and passes"
         if told is not None and not self._has_condition(tracker):
             yield f"{digest} is said to fail {told['name']}, and the tracker has no RunningImageFails"
+        yield from self._unasked(tracker, digest, last)
+
+    def _unasked(self, tracker: Json, digest: str, last: dict[Subject, list[Told]]) -> Iterator[str]:
+        """The gates that know more by now and haven't been asked again; none is asked after one that fails."""
         for subject, answers in last.items():
-            changed = self._gates.changed_at.get(kind_of(subject.fields), 0.0)
-            was_there = kind_of(subject.fields) in WITH_EDITION and self.led_since + NOTICED_SECONDS < changed
-            if (
-                was_there
-                and answers[-1].at < changed
-                and self._model.respecified_at[tracker["metadata"]["name"]] < changed
-            ):
-                yield f"{digest} hasn't been asked about since {changed:.1f}, when {kind_of(subject.fields)} changed"
+            kind = kind_of(subject.fields)
+            changed = self._gates.changed_at.get(kind, 0.0)
+            was_there = kind in WITH_EDITION and self.led_since + NOTICED_SECONDS < changed
+            is_old = self._model.respecified_at[tracker["metadata"]["name"]] < changed
+            if was_there and is_old and not self._gates.asked_since(subject, digest, changed):
+                yield f"{digest} hasn't been asked about since {changed:.1f}, when {kind} changed"
+            if answers[-1].verdict is FAIL:
+                return
 
     def _fails(self, subject: Subject, digest: str, answers: list[Told]) -> bool:
         """Whether it must be known that the digest fails this gate."""
@@ -164,9 +173,9 @@ class GateVerdict:
     # -- what runs, and what is built once more ---------------------------------------------------------------
 
     def running(self, tracker: Json, item: Json, row: Json, base: str) -> Iterator[str]:
-        """What runs beside the validated digest and fails is told, once all has been asked, and nothing else."""
+        """What runs and fails is told, once all has been asked, and nothing else; of the validated digest its record tells."""
         told = {gate["digest"] for gate in row.get("failing", [])}
-        runs = self._running(item) - {row.get("validated", {}).get("digest", "")}
+        runs, validated = self._running(item), row.get("validated", {}).get("digest", "")
         if told - runs:
             yield f"{sorted(told - runs)} is said to fail and doesn't run"
         if told and not self._has_condition(tracker):
@@ -174,7 +183,7 @@ class GateVerdict:
         if not self.is_all_asked:
             return
         questions = questions_in(tracker["spec"])
-        for digest in runs:
+        for digest in runs - {validated}:
             fails = any(self._gates.verdict(fields, digest) is FAIL for fields in questions)
             if digest in told and not fails:
                 yield f"{digest} is said to fail, and passes"

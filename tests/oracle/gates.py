@@ -202,6 +202,22 @@ class Gates:
         """All clear answers to this question, the oldest first."""
         return [one for one in self._by_subject.get((subject, digest), ()) if one.verdict is not PENDING]
 
+    def asked_since(self, subject: Subject, digest: str, when: float) -> bool:
+        """Whether this has been asked since then, whatever came of it."""
+        return any(one.at >= when for one in self._by_subject.get((subject, digest), ()))
+
+    def is_news(self, first: int) -> bool:
+        """Whether one of the answers from this number on says clearly what the last one to its question did not."""
+        latest: dict[tuple[Subject, str, str], tuple[GateVerdict, str]] = {}
+        for number, one in enumerate(self.told):
+            if one.verdict is PENDING:
+                continue
+            says = (one.verdict, one.mends)
+            if number >= first and latest.get((one.subject, one.digest, one.gate)) != says:
+                return True
+            latest[one.subject, one.digest, one.gate] = says
+        return False
+
     def was_told(self, uid: str, downstream: str, fingerprint: str, digest: str, verdict: GateVerdict) -> bool:
         """Whether a gate has really given this verdict, asked by this tracker for this image."""
         return (uid, downstream, fingerprint, digest, verdict) in self._by_fingerprint
@@ -289,7 +305,8 @@ class Judge:
         )
         if verdict is FAIL and question.base is not None:
             is_mendable = gates.is_mendable(fields_of(question.gate), str(question.image.digest))
-            answer = replace(answer, mendable=gates.rng.choice((is_mendable, is_mendable, None)))
+            is_slow = gates.slow_until.get(kind, 0.0) > gates.loop.time()
+            answer = replace(answer, mendable=None if is_slow else is_mendable)
         if gates.strays[kind] > 0:
             gates.strays[kind] -= 1
             other = Digest(f"sha256:{gates.rng.randbytes(32).hex()}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
+
+from basetracker.api.gates import GateKind
 
 from .gates import KINDS, WAYS_TO_BE_UNUSABLE, kind_of, questions_in
 from .model import Model
@@ -40,6 +42,8 @@ class Inspectors:
         self._rng = rng
         self.has_gates = rng.random() < 0.8
         """Whether trackers of this story name gates."""
+        self._does_rebuild = self.has_gates and rng.random() < 0.4
+        """Whether they all let Trivy's objections be mended by a rebuild; there are more of these then."""
 
     def asked_for(self) -> Json:
         """What a new tracker says of gates."""
@@ -47,10 +51,12 @@ class Inspectors:
             return {}
         count = self._rng.choices((0, 1, 2, 3), (2, 4, 3, 2))[0]
         gates = self._rng.choices(ENTRIES, k=count)
+        if self._does_rebuild:
+            gates = [{"trivy": {}}, *gates[:1]]
         if gates and self._rng.random() < 0.3:
             gates = [{"lineage": {"accept": "Proven"}}, *gates]
         rescan: Json = {"interval": self._rng.choice(INTERVALS)}
-        if any("trivy" in entry for entry in gates) and self._rng.random() < 0.6:
+        if self._does_rebuild:
             rescan["rebuild"] = True
         return {"gates": gates, "rescan": rescan} if gates else {}
 
@@ -59,7 +65,7 @@ class Inspectors:
         if not self.has_gates:
             return []
         return [
-            (4, self._find_something),
+            (20 if self._does_rebuild else 5, self._find_something),
             (2, self._withdraw_a_finding),
             (4, self._edit_gates),
             (2, self._spoil_a_gate),
@@ -67,7 +73,8 @@ class Inspectors:
 
     async def _find_something(self) -> str:
         """What has passed fails by now, as after a new CVE; what is validated rather than another digest."""
-        kind = self._rng.choice(self._kinds_named() or list(KINDS))
+        kinds = self._kinds_named() or list(KINDS)
+        kind = GateKind.TRIVY if self._does_rebuild and self._rng.random() < 0.8 else self._rng.choice(kinds)
         passing = self._shop.gates.known(kind, passing=True)
         validated = [one for one in passing if one in self._model.validated_now()]
         choices = validated if validated and self._rng.random() < 0.8 else passing
@@ -95,7 +102,7 @@ class Inspectors:
             gates.pop(self._rng.randrange(len(gates)))
         if way != "remove":
             gates.insert(self._rng.randint(0, len(gates)), self._rng.choice(ENTRIES))
-        rebuild = any("trivy" in entry for entry in gates) and self._rng.random() < 0.6
+        rebuild = any("trivy" in entry for entry in gates) and self._rng.random() < (0.9 if self._does_rebuild else 0.2)
         spec = {"gates": gates or [{"lineage": {"accept": "Proven"}}], "rescan": {"rebuild": rebuild}}
         await self._respecify(name, spec)
         return f"edit {name}: gates {[next(iter(entry)) for entry in gates]}"
@@ -112,6 +119,6 @@ class Inspectors:
         gates.unusable[kind] = error
         return f"take away what {kind} needs ({error.__name__})"
 
-    def _kinds_named(self) -> list[Any]:
+    def _kinds_named(self) -> list[GateKind]:
         found = [kind_of(one) for tracker in self._shop.trackers().values() for one in questions_in(tracker["spec"])]
         return list(dict.fromkeys(found))

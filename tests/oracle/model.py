@@ -153,6 +153,7 @@ class Model:
         base = status.get("base", {}).get("shortDigest")
         self.told.append(f"{self._now:8.1f}      {replica}: {tracker} on {base}: {'; '.join(rows)}")
         self._gates.judge_status(replica, document)
+        self._gates.judge_base(replica, document, self.parent(document))
 
     def _azure_asked(self, asked: Asked) -> None:
         if asked.method != "POST" or asked.host != "management.azure.com":
@@ -304,7 +305,19 @@ class Model:
     def base_of(self, tracker: Json) -> str:
         """The digest that the tracker is to follow: its tag's, or the one that its parent has validated."""
         parent = self.parent(tracker)
+        if self.is_withheld(tracker):
+            return str(tracker.get("status", {}).get("base", {}).get("digest", ""))
         return self.validated(*parent) if parent is not None else self.shop.tag(tracker["spec"]["base"]["image"])
+
+    def is_withheld(self, tracker: Json) -> bool:
+        """Whether what its parent has validated fails a gate by now, and isn't the tracker's base already."""
+        parent = self.parent(tracker)
+        if parent is None:
+            return False
+        row, digest = self.row(self.shop.trackers()[parent[0]], parent[1]), self.validated(*parent)
+        fails = any(one["verdict"] == "Fail" and one.get("digest") == digest for one in row.get("gates", []))
+        has_it = tracker.get("status", {}).get("base", {}).get("digest") == digest
+        return bool(digest) and not has_it and (fails or "failing" in row.get("validated", {}))
 
     def parent(self, tracker: Json) -> tuple[str, str] | None:
         """The tracker, the eldest of several, that makes this one's base, and as which of its images."""

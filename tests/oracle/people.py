@@ -284,4 +284,17 @@ class People:
                     digest = self._push(product, self._model.base_of(tracker))
                     self._shop.gates.approve(digest)
                     pushed.append(f"push {product.image}: {digest[:19]}")
+                elif reason == "ParentFails":
+                    pushed.append(self._push_parent(tracker))
+                elif reason == "Overridden":  # what they have set has failed only after they let the operator go on
+                    pushed.append(await self._ask(tracker["metadata"]["name"], RESUME))
         return pushed
+
+    def _push_parent(self, tracker: Json) -> str:
+        """Push a base that passes all gates."""
+        found = self._model.parent(tracker)
+        assert found is not None, tracker["metadata"]["name"]
+        product = self._shop.products[found[1]]
+        digest = self._push(product, self._model.base_of(self._shop.trackers()[found[0]]))
+        self._shop.gates.approve(digest)
+        return f"push {product.image}, a base: {digest[:19]}"

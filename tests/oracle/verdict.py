@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .gate_verdict import GateVerdict
-from .model import Model
+from .model import Model, Place
 from .shop import Json
 
 
@@ -45,13 +45,15 @@ class Verdict:
             return
         base = self._model.base_of(tracker)
         if not base:
-            if reason != "ParentNotValidated":
+            if reason != ("ParentFails" if self._model.is_withheld(tracker) else "ParentNotValidated"):
                 yield f"its parent has validated nothing and it is {told}"
             return
         yield from self.gates.complaints(tracker, item, row)
         yield from self.gates.awaited(tracker, item, row, base)
         yield from self.gates.running(tracker, item, row, base)
         yield from self.gates.unmended(tracker, item, row, base)
+        if state == "Current" and self._model.is_withheld(tracker):
+            yield "is Current although what its parent has validated fails"
         if state == "Current":
             yield from self._validated(tracker, item, row, base)
         elif not self._is_confirmed(tracker, item, row, base, str(reason)):
@@ -81,12 +83,28 @@ class Verdict:
                 if self._claimed(tracker, item, target["name"], container["image"]):
                     continue
                 if not digest or not self._contains(tracker, item, digest, base):
-                    if not (place in self._model.edits and self._says(row, "Overridden")):
+                    if not self._is_left_alone(tracker, row, place):
                         yield f"{where} has {container['image']}, which doesn't contain base {base[:19]}"
                 elif self._model.digests_run(target["name"], container["name"]) != {digest}:
                     yield f"the Pods of {where} don't run {digest[:19]}"
 
     def _is_confirmed(self, tracker: Json, item: Json, row: Json, base: str, reason: str) -> bool:
+        match reason:
+            case "NoBuild":
+                return "build" not in item and not self._contains(tracker, item, self._shop.tag(item["image"]), base)
+            case "Overridden":
+                return self._any_edited(item, tracker, row, base)
+            case "WorkloadNotFound":
+                return any(one["name"] not in self._shop.deployments() for one in item["deploy"])
+            case "ContainerClaimed":
+                return any(self._claimed(tracker, item, one["name"], item["image"]) for one in item["deploy"])
+            case "ParentFails":
+                return self._model.is_withheld(tracker)
+        is_about_gates = self.gates.is_confirmed(tracker, item, row, base, reason)
+        return is_about_gates or self._is_confirmed_by_task(tracker, item, row, base, reason)
+
+    def _is_confirmed_by_task(self, tracker: Json, item: Json, row: Json, base: str, reason: str) -> bool:
+        """Whether the image's task and its runs give this reason."""
         build = row.get("build", {})
         task = self._shop.products[item["image"].rpartition("/")[2].partition(":")[0]].task
         run = next((one for one in self._shop.cloud.tasks.runs if one.id == build.get("runID")), None)
@@ -103,22 +121,16 @@ class Verdict:
                 return any(one.live and one.task is task for one in self._shop.cloud.tasks.runs)
             case "TaskDisabled":
                 return not task.enabled
-            case "NoBuild":
-                return "build" not in item and not self._contains(tracker, item, self._shop.tag(item["image"]), base)
-            case "Overridden":
-                return self._any_edited(item, tracker, base)
-            case "WorkloadNotFound":
-                return any(one["name"] not in self._shop.deployments() for one in item["deploy"])
-            case "ContainerClaimed":
-                return any(self._claimed(tracker, item, one["name"], item["image"]) for one in item["deploy"])
-        return self.gates.is_confirmed(tracker, item, row, base, reason)
+        return False
 
-    def _any_edited(self, item: Json, tracker: Json, base: str) -> bool:
+    def _any_edited(self, item: Json, tracker: Json, row: Json, base: str) -> bool:
+        """Whether somebody has put there what lacks the base, or fails by now."""
+        failing = {gate["digest"] for gate in row.get("failing", [])}
         for target in item["deploy"]:
             document = self._shop.deployments().get(target["name"])
             for container in document["spec"]["template"]["spec"]["containers"] if document else ():
                 digest = container["image"].partition("@")[2]
-                is_old = not digest or not self._contains(tracker, item, digest, base)
+                is_old = not digest or digest in failing or not self._contains(tracker, item, digest, base)
                 if document and (document["metadata"]["uid"], container["name"]) in self._model.edits and is_old:
                     return True
         return False
@@ -133,8 +145,12 @@ class Verdict:
                     return True
         return False
 
-    def _says(self, row: Json, reason: str) -> bool:
-        return bool(row.get("reason") == reason)
+    def _is_left_alone(self, tracker: Json, row: Json, place: Place) -> bool:
+        """Whether somebody has set the image and wants it so; a row tells but one of its reasons."""
+        if place not in self._model.edits or row.get("state") != "Blocked":
+            return False
+        resumed = self._model.resumed.get(tracker["metadata"]["name"], -1.0)
+        return row["reason"] == "Overridden" or self._model.edits[place] > resumed
 
     def _contains(self, tracker: Json, item: Json, digest: str, base: str) -> bool:
         if not digest:
