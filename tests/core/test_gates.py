@@ -310,6 +310,11 @@ class TestSlots:
             assert slot.begin <= now < slot.end
             assert slot.end - slot.begin == timedelta(hours=24)
 
+    def test_it_begins_and_ends_on_whole_seconds_as_the_clock_tells_them(self) -> None:
+        for number in range(50):
+            slot = slot_of(str(number), timedelta(hours=24, milliseconds=500), NOW)
+            assert (slot.begin.microsecond, slot.end.microsecond) == (0, 0)
+
     def test_images_are_spread_over_the_interval(self) -> None:
         ends = [slot_of(f"shop/python/{number}", timedelta(hours=24), NOW).end for number in range(200)]
         quarters = {int((end - NOW) / timedelta(hours=6)) for end in ends}

@@ -222,28 +222,3 @@ async def test_many_keys_all_have_their_turns(keys: int) -> None:
         assert len(counts) == keys
         assert set(counts.values()) <= {1, 2}
         assert set(one.turns.most.values()) == {1}
-
-
-async def test_a_time_between_two_seconds_of_the_clock_is_one_turn() -> None:
-    class WholeSeconds(VirtualClock):
-        def now(self) -> datetime:
-            return super().now().replace(microsecond=0)
-
-    clock = WholeSeconds(World())
-    dues = [clock.now() + timedelta(seconds=10.015)]
-    taken: list[float] = []
-
-    async def turn(key: str) -> datetime:
-        taken.append(clock.monotonic())
-        if clock.now() >= dues[-1]:
-            dues.append(dues[-1] + timedelta(seconds=10.2))
-        return dues[-1]
-
-    queue = Wakeups(turn, clock, Metrics(), workers=1)
-    task = asyncio.create_task(queue.run())
-    queue.poke("a")
-    await clock.advance(30)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert len(dues) == 3
-    assert taken == [0.0, 11.0, 21.0]

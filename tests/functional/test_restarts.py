@@ -44,7 +44,7 @@ def prepare_queued(world: World) -> Callable[[], bool]:
 
 
 def prepare_running(world: World) -> Callable[[], bool]:
-    world.cloud.tasks.run_seconds = 2.0  # a run is looked at once a second
+    world.cloud.tasks.run_seconds = 0.5
     return lambda: build_state(world) == "Running"
 
 

@@ -7,6 +7,7 @@ process neither asks them all at once nor has to remember when it asked last.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,8 +23,9 @@ class Slot:
 
 
 def slot_of(subject: str, interval: timedelta, now: datetime) -> Slot:
-    """The interval in which `now` lies for this subject, whose intervals begin at a time of their own."""
+    """The interval in which `now` lies for this subject, whose intervals begin at a time of their own, on a whole second."""
+    interval = timedelta(seconds=math.ceil(interval.total_seconds()))
     spread = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:6]) / 2**48
-    start = _EPOCH + interval * spread
+    start = _EPOCH + timedelta(seconds=int(interval.total_seconds() * spread))
     begin = start + ((now - start) // interval) * interval
     return Slot(begin=begin, end=begin + interval)

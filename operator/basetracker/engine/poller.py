@@ -7,6 +7,7 @@ Nothing here decides what a digest means. Used by `engine/observe`; rate limits 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,10 +40,14 @@ class _Look:
     retry_after: timedelta | None = None
 
     def due(self, interval: timedelta) -> datetime:
+        """When to look again: a whole second, as the clock tells them; before a fraction is over nothing would be due."""
+        return self.at + timedelta(seconds=math.ceil(self._wait(interval).total_seconds()))
+
+    def _wait(self, interval: timedelta) -> timedelta:
         if self.problem is not None and self.problem.kind is ProblemKind.UNAVAILABLE:
             wait = min(FIRST_WAIT * int(2 ** min(self.failures - 1, 10)), LONGEST_WAIT, max(interval, FIRST_WAIT))
-            return self.at + max(wait * self.factor, self.retry_after or timedelta())
-        return self.at + interval * self.factor
+            return max(wait * self.factor, self.retry_after or timedelta())
+        return interval * self.factor
 
 
 class Poller:

@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import itertools
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
@@ -141,5 +140,4 @@ class Wakeups(Generic[K]):
             return
         self._failures.pop(key, None)
         if wake is not None:
-            # The clock tells whole seconds: before the next one is over nothing is due, and a turn would find that over and over.
-            self.poke_after(key, math.ceil((wake - self._clock.now()).total_seconds()))
+            self.poke_after(key, (wake - self._clock.now()).total_seconds())
