@@ -194,3 +194,21 @@ def test_a_gate_that_is_edited_while_it_fails_goes_on_telling() -> None:
     after = folded(one)
     assert after.status.downstream[0].failing == (said(FAIL),)
     assert ConditionType.RUNNING_FAILS in {condition.type for condition in after.status.conditions}
+
+
+def test_what_is_told_to_fail_is_asked_about_also_when_the_base_has_moved_on() -> None:
+    stored = folded(team_runs(FAIL)).status
+    moved = team_runs(verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.REFUTED}).observed(stored)
+    assert moved.tracker.spec is not None
+    assert asked_about(moved.images[0], moved, moved.tracker.spec).running == (OTHER,)
+
+
+def test_our_own_delivery_whose_record_was_lost_is_no_override() -> None:
+    """It went to OTHER for another base, nobody wrote that down, and NEW is the validated one again."""
+    own = workload(OTHER, delivered=OTHER, writer="basetracker")
+    one = scene(
+        validated=evidence(), rows=(row(NEW),), workloads=(own,), verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.REFUTED}
+    )
+    assert is_delivered(decided(one))
+    theirs = replace(one, workloads=(workload(OTHER, delivered=OTHER, writer="kubectl-rollout"),))
+    assert decided(theirs).plan.steps[0].reason is Reason.OVERRIDDEN

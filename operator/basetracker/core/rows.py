@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from basetracker.api.names import Reason, State, WorkloadState
+from basetracker.api.names import FIELD_MANAGER, Reason, State, WorkloadState
 from basetracker.api.status import DownstreamStatus, Validated, WorkloadStatus
 from basetracker.api.tracker import DeployTarget, Spec
 from basetracker.core.gating import is_accepted
@@ -114,7 +114,8 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
     if is_enough and not makes_way:
         return _settled(scene, workload, container, runs)
     before = scene.row_before(workload, container)
-    is_overridden = was_delivered(workload, container, before, scene.validated)
+    # What we wrote last is no override: a status that was lost after it still tells of the delivery before.
+    is_overridden = was_delivered(workload, container, before, scene.validated) and container.writer != FIELD_MANAGER
     resuming = scene.observed.tracker.resume != scene.observed.tracker.status.last_handled.resume
     if is_overridden and not resuming:
         writer = container.writer or "somebody"

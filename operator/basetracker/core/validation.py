@@ -117,7 +117,7 @@ class ToAsk:
     """What the gates besides lineage may have to be asked about.
 
     `validated` is asked about again, whatever its base; `candidates` contain the current base, best first; `running` is what
-    runs besides the validated one and contains the current base.
+    runs besides the validated one and contains the current base, or is told to fail.
     """
 
     validated: Digest | None = None
@@ -144,10 +144,11 @@ def digests_to_ask(
         digest for digest in choices if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
     )
     validated = kept.digest if kept is not None and held else None
+    told = {gate.digest for gate in before.failing} if before is not None else set()
     running = [
         digest
         for digest in running_digests(seen.spec, seen.targets)
-        if digest != validated and is_accepted(seen.lineages.get(digest), spec.accept)
+        if digest != validated and (digest in told or is_accepted(seen.lineages.get(digest), spec.accept))
     ]
     return ToAsk(validated=validated, candidates=candidates, running=tuple(running))
 
