@@ -116,9 +116,9 @@ class GateVerdict:
         if not digest:
             return
         last = {one: self._gates.answers(one, digest) for one in subjects}
-        evidence = Counter(one["question"] for one in validated.get("gates", []) if one["verdict"] == "Pass")
-        kept = Counter(self._gates.fields_by_fingerprint.get(one, "") for one in evidence.elements())
-        if Counter(one.fields for one in subjects) - kept:
+        passed = [one for one in validated.get("gates", []) if one["verdict"] == "Pass"]
+        kept = {(one["name"], self._gates.fields_by_fingerprint.get(one["question"], "")) for one in passed}
+        if not kept >= self._named(tracker):
             if row["state"] == "Current":
                 yield f"is Current with {digest}, which hasn't passed every gate"
             return  # it isn't asked about any more before it may be validated again
@@ -132,6 +132,17 @@ class GateVerdict:
         if told is not None and not self._has_condition(tracker):
             yield f"{digest} is said to fail {told['name']}, and the tracker has no RunningImageFails"
         yield from self._unasked(tracker, digest, last)
+
+    @staticmethod
+    def _named(tracker: Json) -> set[tuple[str, str]]:
+        """The names of the tracker's gates, and their fields: the second of a kind is named `kind-2`."""
+        counts: Counter[str] = Counter()
+        found = set()
+        for fields in questions_in(tracker["spec"]):
+            kind = str(kind_of(fields))
+            counts[kind] += 1
+            found.add((kind if counts[kind] == 1 else f"{kind}-{counts[kind]}", fields))
+        return found
 
     def _unasked(self, tracker: Json, digest: str, last: dict[Subject, list[Told]]) -> Iterator[str]:
         """The gates that know more by now and haven't been asked again; none is asked after one that fails."""
