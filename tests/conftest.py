@@ -17,6 +17,11 @@ EMULATED = frozenset({"emulated", "cluster"})
 IN_CI = os.environ.get("CI") == "true"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: many tests wait for a server, a child process or the time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run can't mean."""
     left_out = [item for item in items if _is_left_out(item)]

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from basetracker.demo.files import documents
 from basetracker.emulators import samples
 from basetracker.emulators.acr.registry import AzureRegistry
 from basetracker.emulators.authority import Authority
@@ -29,7 +30,7 @@ from basetracker.emulators.timeline import ManualClock, utcnow
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
-CRD = ROOT / "crds" / "baseimagetrackers.basetracker.dev.yaml"
+CRD = "crds/baseimagetrackers.basetracker.dev.yaml"
 PROGRAM = str(Path(sys.executable).with_name("basetracker"))
 BASE = "contoso.azurecr.io/base/python:3.12"
 CHECKOUT = "contoso.azurecr.io/shop/checkout:main"
@@ -166,7 +167,7 @@ async def open_shop(directory: Path) -> AsyncIterator[Shop]:
     person.assign("basetracker operator", contoso.id)
     cluster = Cluster(authority, resolve_image=cloud.resolve_image, pod_start_seconds=0.01)
     async with cloud, cluster:
-        await cluster.apply(yaml.safe_load(CRD.read_text()))
+        await cluster.apply(*documents(CRD))
         await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
         await cluster.apply(deployment(f"{CHECKOUT}@{image_digest}"))
         found = Shop(cloud, cluster, clock, contoso, task, person, directory, base_digest, image_digest)

@@ -25,10 +25,11 @@ from aiohttp import web
 from basetracker.adapters.kube import MERGE_PATCH, Json, Kube, path_of
 from basetracker.adapters.kube_login import Login
 from basetracker.adapters.workloads import ClusterWorkloads
+from basetracker.demo.files import documents
 from basetracker.errors import BasetrackerError, ConflictError
 
 REAL = os.environ.get("BASETRACKER_TEST_KUBECONFIG")
-CRD = Path(__file__).parents[3] / "crds" / "baseimagetrackers.basetracker.dev.yaml"
+CRD = "crds/baseimagetrackers.basetracker.dev.yaml"
 
 
 class ScaledClock:
@@ -259,7 +260,8 @@ async def _prepare(admin: Kube, namespace: str) -> None:
     )
     crds = path_of("apiextensions.k8s.io/v1", "customresourcedefinitions")
     try:
-        await admin.post(crds, yaml.safe_load(CRD.read_text()))
+        (definition,) = documents(CRD)
+        await admin.post(crds, definition)
     except ConflictError:
         return
     for _ in range(100):
