@@ -11,7 +11,7 @@ import pytest
 
 from basetracker.api.names import BuildState, Reason, State, WorkloadState
 from basetracker.api.tracker import Key
-from basetracker.core.actions import CancelRun, Deliver, StartBuild, Step
+from basetracker.core.actions import CancelRun, Deliver, StartBuild
 from basetracker.core.observed import Parent
 from basetracker.core.planner import decide
 from basetracker.oci.lineage import Verdict
@@ -52,10 +52,6 @@ class Told:
     reason: Reason
     words: str
     effects: tuple[type, ...] = ()
-
-
-def step_of(scene: Scene) -> Step:
-    return decide(scene.observed()).plan.steps[0]
 
 
 TABLE = (
@@ -370,9 +366,7 @@ TABLE = (
     Told(
         "somebody put another current image there",
         Scene(
-            **FRESH,
-            workloads=(workload(OTHER, delivered=NEW),),
-            verdicts={NEW: Verdict.PROVEN, OTHER: Verdict.PROVEN},
+            **FRESH, workloads=(workload(OTHER, delivered=NEW),), verdicts=dict.fromkeys((NEW, OTHER), Verdict.PROVEN)
         ),
         State.CURRENT,
         Reason.CURRENT,
@@ -392,7 +386,7 @@ TABLE = (
 
 @pytest.mark.parametrize("told", TABLE, ids=lambda told: f"{told.reason}: {told.name}")
 def test_reason(told: Told) -> None:
-    step = step_of(told.scene)
+    step = decide(told.scene.observed()).plan.steps[0]
     assert (step.state, step.reason) == (told.state, told.reason), step.message
     assert re.search(told.words, step.message), step.message
     assert tuple(type(action) for action in step.actions) == told.effects

@@ -123,8 +123,8 @@ class WholeConfigMap(Document):
     name: ConfigMapName
 
 
-class PublicKey(Document):
-    """Where a public key lies, in PEM."""
+class OneEntry(Document):
+    """One entry of a ConfigMap or of a Secret."""
 
     config_map_ref: ConfigMapKey | None = None
     secret_ref: SecretKey | None = None
@@ -133,6 +133,10 @@ class PublicKey(Document):
     @classmethod
     def _lies_in_one_place(cls, value: object) -> object:
         return _exactly_one(value, ONE_SOURCE, "configMapRef", "secretRef", "config_map_ref", "secret_ref")
+
+
+class PublicKey(OneEntry):
+    """Where a public key lies, in PEM."""
 
 
 class TrustStore(Document):
@@ -147,16 +151,8 @@ class TrustStore(Document):
         return _exactly_one(value, ONE_SOURCE, "configMapRef", "secretRef", "config_map_ref", "secret_ref")
 
 
-class TrustedRoot(Document):
+class TrustedRoot(OneEntry):
     """Where the trusted root of a Sigstore lies: its authorities and logs, as `cosign trusted-root create` writes them."""
-
-    config_map_ref: ConfigMapKey | None = None
-    secret_ref: SecretKey | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lies_in_one_place(cls, value: object) -> object:
-        return _exactly_one(value, ONE_SOURCE, "configMapRef", "secretRef", "config_map_ref", "secret_ref")
 
 
 class KeylessIdentity(Document):
