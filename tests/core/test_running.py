@@ -14,7 +14,7 @@ from basetracker.api.tracker import Tracker
 from basetracker.core.observed import Workload
 from basetracker.core.planner import decide
 from basetracker.core.rescan import slot_of
-from basetracker.core.running import MOST_AT_ONCE, asked_now, running_beside
+from basetracker.core.running import LONGEST_MESSAGE, MOST_AT_ONCE, asked_now, running_beside
 from basetracker.core.situation import asked_about
 from basetracker.core.status import Folded, fold
 from basetracker.core.validation import ToAsk
@@ -212,3 +212,20 @@ def test_our_own_delivery_whose_record_was_lost_is_no_override() -> None:
     assert is_delivered(decided(one))
     theirs = replace(one, workloads=(workload(OTHER, delivered=OTHER, writer="kubectl-rollout"),))
     assert decided(theirs).plan.steps[0].reason is Reason.OVERRIDDEN
+
+
+def test_what_a_webhook_made_of_our_request_is_an_override() -> None:
+    """It is written in our name, but it isn't what the mark says that we delivered."""
+    one = scene(validated=evidence(), rows=(row(NEW),), workloads=(workload(delivered=NEW, writer="basetracker"),))
+    (step,) = decided(one).plan.steps
+    assert (step.reason, step.actions) == (Reason.OVERRIDDEN, ())
+
+
+def test_a_long_message_about_what_runs_is_cut_and_stays_as_it_is() -> None:
+    wordy = said(FAIL, digest=OTHER).model_copy(update={"message": "x" * 900})
+    one = team_runs(answers={OTHER: (wordy,)})
+    first = folded(one).status
+    (kept,) = first.downstream[0].failing
+    assert len(kept.message) == LONGEST_MESSAGE
+    assert again(one, first).happened == ()
+    assert again(replace(one, answers={}), first).status.downstream[0].failing == (kept,)

@@ -45,15 +45,16 @@ class Scanner(GateInMemory):
         return says(PASS)(question)
 
 
-def opened(house: House, **fields: Any) -> Scanner:
+def opened(house: House, *more: dict[str, Any], **fields: Any) -> Scanner:
+    """A shop with the Trivy gate and `more` of that kind."""
     scanner = Scanner(house)
-    a_shop(house, SCANNED, kinds={GateKind.TRIVY: scanner}, **{**REBUILDS, **fields})
+    a_shop(house, SCANNED, *more, kinds={GateKind.TRIVY: scanner}, **{**REBUILDS, **fields})
     return scanner
 
 
-async def running(house: House, **fields: Any) -> Scanner:
+async def running(house: House, *more: dict[str, Any], **fields: Any) -> Scanner:
     """A shop that has delivered `checkout#2` for a new base; one run was made for that."""
-    scanner = opened(house, **fields)
+    scanner = opened(house, *more, **fields)
     await house.run(5)
     move_base(house)
     await house.run(30)
@@ -280,9 +281,12 @@ async def test_a_base_that_comes_back_finds_what_was_rebuilt_on_it() -> None:
     assert len(house.world.builder.runs) == runs, "it is found and not made again"
 
 
-async def test_what_fails_since_another_base_was_current_is_rebuilt_when_its_base_comes_back() -> None:
+@pytest.mark.parametrize("more", [(), ({"trivy": {"severity": ["HIGH"]}},)], ids=["one gate", "one more after it"])
+async def test_what_fails_since_another_base_was_current_is_rebuilt_when_its_base_comes_back(
+    more: tuple[dict[str, Any], ...],
+) -> None:
     house = House()
-    scanner = await running(house)
+    scanner = await running(house, *more)
     second = house.world.registry.tags[BASE]
     move_base(house, 3)
     await house.run(30)
@@ -362,3 +366,22 @@ async def test_a_rebuild_that_makes_nothing_new_is_no_result() -> None:
     assert item.build is not None
     assert (item.build.state, item.build.digest) == (BuildState.SUCCEEDED, None)
     assert len(house.world.builder.runs) == 2
+
+
+async def test_a_gate_that_has_no_answer_when_the_base_is_to_be_weighed_is_asked_with_growing_waits() -> None:
+    house = House()
+    scanner = await running(house, rescan={"rebuild": False})
+    scanner.publish("checkout#2")
+    await house.run(6)
+    scanner.unsure.add("checkout#2")
+    spec = house.trackers.stored[KEY].spec
+    assert spec is not None
+    changed = {**spec.model_dump(by_alias=True, mode="json", exclude_none=True), **REBUILDS}
+    house.trackers.change(KEY, spec=Spec.model_validate(changed), generation=2)
+    house.poke(KEY)
+    asked = len(scanner.asked)
+    await house.run(60)
+    assert 5 <= len(scanner.asked) - asked <= 15
+    scanner.unsure.clear()
+    await house.run(30)
+    assert digest_name(house) == "checkout#3"

@@ -57,7 +57,7 @@ def gate_fails(case: Case) -> Step | None:
     """An image that contains the base isn't built again because it fails a gate: it would fail it again."""
     digest, gates = _gated(case)
     gate = next((item for item in gates if item.verdict is GateVerdict.FAIL), None)
-    if digest is None or gate is None or case.situation.mending is not None:
+    if digest is None or gate is None:
         return None
     message = (
         f"{digest.short} contains the base and fails gate {gate.name}: {gate.message}; it is not delivered. Push an image "
@@ -116,9 +116,14 @@ def fails_since(case: Case) -> Step | None:
 
 
 def _gated(case: Case) -> tuple[Digest | None, tuple[GateStatus, ...]]:
-    """A digest that contains the base and isn't validated, with what the gates besides lineage say of it."""
+    """A digest that contains the base and isn't validated, with what the gates besides lineage say of it.
+
+    None while it is built once more: what the gates that follow the failing one would say doesn't matter then.
+    """
     situation = case.situation
-    if situation.is_fresh or situation.base is None or len(situation.gates) < 2 or not passes(situation.gates[:1]):
+    if situation.is_fresh or situation.mending is not None or situation.base is None:
+        return None, ()
+    if len(situation.gates) < 2 or not passes(situation.gates[:1]):
         return None, ()
     return situation.candidate, situation.gates[1:]
 

@@ -13,7 +13,7 @@ from basetracker.api.tracker import Mode, Spec
 from basetracker.core.actions import Action, Deliver, Plan, Step
 from basetracker.core.case import Case
 from basetracker.core.observed import Observed
-from basetracker.core.protection import protections, wanted_images
+from basetracker.core.protection import kept_locked, protections
 from basetracker.core.rules import next_step
 from basetracker.core.situation import Situation, situation_of
 from basetracker.core.unlocking import unlocks
@@ -43,7 +43,7 @@ def decide(observed: Observed) -> Decision:
         replace(step, actions=(*step.actions, *protections(item, observed.tracker.key, spec)))
         for step, item in zip(_within_budget(steps, situations, spec), situations, strict=True)
     )
-    wanted = [image for item in situations for image in wanted_images(item, spec)]
+    wanted = [image for item in situations for image in kept_locked(item, spec)]
     plan = Plan(
         steps=budgeted,
         wake_at=_wake(observed, budgeted, spec),

@@ -41,6 +41,15 @@ def wanted_images(situation: Situation, spec: Spec) -> tuple[ImageRef, ...]:
     return tuple(situation.seen.spec.image.pinned(digest) for digest in sorted(_wanted(situation, spec)))
 
 
+def kept_locked(situation: Situation, spec: Spec) -> tuple[ImageRef, ...]:
+    """What no lock that is on its way to be taken back is taken from: what is wanted, and whatever runs.
+
+    An image that the spec names anew has nothing validated yet while its gates are asked, and runs all the same.
+    """
+    runs = {row.status.digest for row in situation.rows if row.status.digest is not None} if spec.protect else set()
+    return (*wanted_images(situation, spec), *(situation.seen.spec.image.pinned(digest) for digest in sorted(runs)))
+
+
 def protections(situation: Situation, tracker: Key, spec: Spec) -> tuple[Protect, ...]:
     """What to lock and what to unlock now: of what the stored status says is ours."""
     if spec.suspend or spec.rollout.mode is Mode.PLAN:

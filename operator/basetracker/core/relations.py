@@ -25,17 +25,20 @@ def parent_of(tracker: Tracker, siblings: Iterable[Tracker]) -> Parent | None:
     return None
 
 
-def inherited_base(item: DownstreamStatus | None, stored: Digest | None) -> tuple[Digest | None, GateStatus | None]:
+def inherited_base(
+    item: DownstreamStatus | None, stored: Digest | None, unanswered: GateStatus | None = None
+) -> tuple[Digest | None, GateStatus | None]:
     """The digest of a parent's image that is a child's base, and the gate that keeps the child from moving to it.
 
-    What the parent has validated may fail a gate by now. A child that has it as its base (`stored`) already stays on it, since
-    going back would mend nothing; another one doesn't come to it.
+    What the parent has validated may fail a gate by now, or a gate that was edited since hasn't answered yet (`unanswered`). A
+    child that has it as its base (`stored`) already stays on it, since going back would mend nothing; another one doesn't come
+    to it.
     """
     validated = item.validated if item is not None else None
     if item is None or validated is None:
         return None, None
     failed = (gate for gate in item.gates if gate.verdict is GateVerdict.FAIL and gate.digest == validated.digest)
-    failing = validated.failing or next(failed, None)
+    failing = validated.failing or next(failed, None) or unanswered
     if failing is None or validated.digest == stored:
         return validated.digest, None
     return None, failing

@@ -114,8 +114,10 @@ def _container_row(scene: _Scene, workload: Workload, container: Container) -> R
     if is_enough and not makes_way:
         return _settled(scene, workload, container, runs)
     before = scene.row_before(workload, container)
-    # What we wrote last is no override: a status that was lost after it still tells of the delivery before.
-    is_overridden = was_delivered(workload, container, before, scene.validated) and container.writer != FIELD_MANAGER
+    # What we wrote last is no override: a status that was lost after it still tells of the delivery before. The mark has to say
+    # so as well, since what an admission webhook makes of our request is written in our name.
+    is_last_ours = ours and container.writer == FIELD_MANAGER
+    is_overridden = was_delivered(workload, container, before, scene.validated) and not is_last_ours
     resuming = scene.observed.tracker.resume != scene.observed.tracker.status.last_handled.resume
     if is_overridden and not resuming:
         writer = container.writer or "somebody"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from basetracker.api.names import Reason, State
+from basetracker.api.names import GateVerdict, Reason, State
 from basetracker.api.status import BuildStatus
 from basetracker.api.tracker import Mode
 from basetracker.core.actions import CancelRun, StartBuild, Step
@@ -60,6 +60,12 @@ def parent_fails(case: Case) -> Step | None:
     parent, gate = case.observed.parent, case.observed.withheld
     if parent is None or gate is None or gate.digest is None:
         return None
+    if gate.verdict is not GateVerdict.FAIL:
+        message = (
+            f"{gate.digest.short}, which tracker {parent.key.name} has validated as {parent.downstream}, waits for gate "
+            f"{gate.name} there, which is asked otherwise by now: {gate.message}; before it passes it doesn't become the base"
+        )
+        return Step(state=State.VALIDATING, reason=Reason.GATE_PENDING, message=message)
     message = (
         f"{gate.digest.short}, which tracker {parent.key.name} has validated as {parent.downstream}, fails gate {gate.name} by "
         f"now: {gate.message}; it doesn't become the base. This goes on when the parent validates a digest that passes"

@@ -18,6 +18,7 @@ from basetracker.core.rescan import Slot
 from basetracker.core.rollout import image_of
 from basetracker.oci.refs import Digest
 
+LONGEST_MESSAGE: Final = 256
 MOST_AT_ONCE: Final = 8
 """How many digests that run besides the validated one are asked about between two rescans, and told of."""
 
@@ -88,8 +89,15 @@ def failing_among(
         if gate is None and known is not None and known.question == questions.get(known.name):
             latest = said.get(known.name)
             gate = known if latest is None or latest.verdict is GateVerdict.PENDING else None
-        found += [gate] if gate is not None else []
+        found += [_short(gate)] if gate is not None else []
     return tuple(found[:MOST_AT_ONCE])
+
+
+def _short(gate: GateStatus) -> GateStatus:
+    """The answer with as much of its message as fits where many stand beside each other."""
+    text = gate.message
+    short = text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
+    return gate if short == text else gate.model_copy(update={"message": short})
 
 
 def _running(item: Downstream, targets: Iterable[TargetSeen]) -> Iterable[tuple[Digest, Workload, Container]]:

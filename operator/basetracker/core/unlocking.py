@@ -20,8 +20,8 @@ from basetracker.oci.refs import Digest, ImageRef, Repository, parse_image
 
 OURS: Final = frozenset({ProtectionState.REQUESTED, ProtectionState.LOCKED})
 LONGEST_MESSAGE: Final = 256
-MOST: Final = 2000
-"""How many locks one tracker can have to take back: those of a hundred images."""
+MOST: Final = 500
+"""How many locks one tracker can have to take back; the status is no larger than the API server stores."""
 
 _Holder = tuple[str, str, str]
 """Namespace and name of the tracker, and the image's name; none for a lock that is on the list."""

@@ -137,13 +137,12 @@ def digests_to_ask(
     if base is None or base.digest is None or not spec.asked_gates:
         return ToAsk()
     kept = before.validated if before else None
-    held = kept is not None and holds(kept, questions_of(spec.asked_gates, seen.spec.image))
     fresh = [kept.digest] if kept is not None and kept.base_digest == base.digest else []
     choices = dict.fromkeys([*fresh, *_others(seen, build, base.digest, observed)])
     candidates = tuple(
         digest for digest in choices if passes((_lineage_answer(seen, before, digest, base.digest, observed, spec),))
     )
-    validated = kept.digest if kept is not None and held else None
+    validated = kept.digest if kept is not None else None
     told = {gate.digest for gate in before.failing} if before is not None else set()
     running = [
         digest
@@ -157,6 +156,17 @@ def holds(kept: Validated, questions: Mapping[str, str]) -> bool:
     """Whether the digest has passed every gate that the tracker names, asked just as it is asked now."""
     passed = {(gate.name, gate.question) for gate in kept.gates if gate.digest == kept.digest and passes((gate,))}
     return passed >= set(questions.items())
+
+
+def unanswered_gate(item: DownstreamStatus, questions: Mapping[str, str]) -> GateStatus | None:
+    """A gate that the validated digest hasn't passed as it is asked now, with what it says so far."""
+    kept = item.validated
+    if kept is None or holds(kept, questions):
+        return None
+    passed = {(gate.name, gate.question) for gate in kept.gates if gate.digest == kept.digest and passes((gate,))}
+    name = next(name for name, question in questions.items() if (name, question) not in passed)
+    said = known_answers(item, kept.digest, questions).get(name)
+    return said or not_asked(name, kept.digest, "it is asked anew")
 
 
 def known_answers(

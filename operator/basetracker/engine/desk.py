@@ -55,6 +55,8 @@ class _File:
     tries: int = 0
     base: ImageRef | None = None
     """The base that the answer has weighed."""
+    base_asked: ImageRef | None = None
+    """The base that the gate was last asked to weigh; an answer that doesn't come is waited for like any other."""
     task: asyncio.Task[None] | None = None
 
 
@@ -105,6 +107,7 @@ class Desk:
         if file.task is None and self._may() and self._is_due(file, question, since):
             gate = self._gates.get(question.gate.kind)
             file.edition = gate.edition() if gate is not None else ""
+            file.base_asked = question.base
             file.task = asyncio.ensure_future(self._find_out(question, file))
         status = file.answer or _pending(question, ASKED, "it is being asked")
         if status.mendable is not None and question.base != file.base:
@@ -127,7 +130,7 @@ class Desk:
 
     def _is_due(self, file: _File, question: Question, since: datetime) -> bool:
         fails = file.answer is not None and file.answer.verdict is GateVerdict.FAIL
-        if fails and question.base not in {None, file.base}:
+        if fails and question.base not in {None, file.base, file.base_asked}:
             return True
         if file.due is not None:
             return self._clock.now() >= file.due or file.at < since

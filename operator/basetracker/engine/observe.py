@@ -17,6 +17,7 @@ from basetracker.api.status import BuildStatus, DownstreamStatus, GateStatus
 from basetracker.api.tracker import Build, DeployTarget, Downstream, SecretRef, Spec, Tracker
 from basetracker.core.builds import SKEW
 from basetracker.core.case import Case
+from basetracker.core.gating import questions_of
 from basetracker.core.observed import (
     BuildSeen,
     ImageSeen,
@@ -34,7 +35,7 @@ from basetracker.core.rules import needs_builder
 from basetracker.core.situation import situation_of
 from basetracker.core.sources import claims_about, digests_of_interest, earlier_bases
 from basetracker.core.unlocking import is_ours
-from basetracker.core.validation import is_respecified, remembered_digest
+from basetracker.core.validation import is_respecified, remembered_digest, unanswered_gate
 from basetracker.engine.asking import with_verdicts
 from basetracker.engine.problems import problem_of
 from basetracker.engine.world import World
@@ -161,7 +162,16 @@ def _inherited(observed: Observed, parent: Parent) -> tuple[TagSeen, GateStatus 
     """In a chain: the parent's validated digest, or the last known base where a gate keeps this tracker from that."""
     other = next(one for one in observed.siblings if one.key == parent.key)
     tracker, stored = observed.tracker, observed.tracker.status.base
-    digest, withheld = inherited_base(other.status.of(parent.downstream), stored.digest if stored else None)
+    item = other.status.of(parent.downstream)
+    image = (
+        next((one.image for one in other.spec.downstream if one.name == parent.downstream), None)
+        if other.spec
+        else None
+    )
+    unanswered = None
+    if item is not None and image is not None and other.spec is not None:
+        unanswered = unanswered_gate(item, questions_of(other.spec.asked_gates, image))
+    digest, withheld = inherited_base(item, stored.digest if stored else None, unanswered)
     if withheld is not None and stored is not None:
         # With another spec the stored base may be of another image.
         is_its_output = was_validated(other.status, parent.downstream, stored.digest)
