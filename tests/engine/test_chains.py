@@ -36,11 +36,14 @@ def base_of_the_child(house: House) -> Digest | None:
 
 @dataclass
 class Inspector:
-    """The parent's gate: it fails what is bad."""
+    """The parent's gate: it fails what is bad, and has no answer while it is silent."""
 
     bad: set[Digest | None] = field(default_factory=set)
+    silent: bool = False
 
     def mind(self, question: Question) -> Answer:
+        if self.silent:
+            return says(GateVerdict.PENDING)(question)
         return says(GateVerdict.FAIL if question.image.digest in self.bad else GateVerdict.PASS)(question)
 
 
@@ -176,3 +179,26 @@ async def test_nothing_is_written_while_nothing_changes() -> None:
     writes = house.metrics.status_writes.labels(kind="Status")._value.get()
     await house.run(60)
     assert house.metrics.status_writes.labels(kind="Status")._value.get() == writes
+
+
+async def test_a_child_waits_for_a_gate_of_the_parent_that_was_edited() -> None:
+    house = Chain()
+    first = await house.begin()
+    second = await house.parent_validates(2)
+    house.inspector.silent = True
+    spec = house.trackers.stored[PARENT].spec
+    assert spec is not None
+    edited = {"signature": {**SIGNED["signature"], "timeout": "45m"}}
+    document = {**spec.model_dump(by_alias=True, mode="json", exclude_none=True), "gates": [edited]}
+    house.trackers.change(PARENT, spec=type(spec).model_validate(document), generation=2)
+    await house.run(20)
+    assert base_of_the_child(house) == first
+    item = row(house, CHILD)
+    assert (item.state, item.reason) == (State.VALIDATING, Reason.GATE_PENDING)
+    assert (
+        f"{second.short}, which tracker parent has validated as python, waits for gate signature there" in item.message
+    )
+    house.inspector.silent = False
+    await house.run(30)
+    assert base_of_the_child(house) == second
+    assert row(house, CHILD).state is State.CURRENT

@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from basetracker.api.names import ProtectionState
+from basetracker.api.gates import GateKind
+from basetracker.api.names import GateVerdict, ProtectionState
 from basetracker.api.status import DownstreamStatus
 from basetracker.api.tracker import Key
 from basetracker.errors import DeniedError
 from basetracker.oci.refs import Digest
 
 from ..core.stories.world import ref
+from .gates_in_memory import GateInMemory, a_shop, says
 from .ports_in_memory import CrashError, House
 from .shop import IMAGE, KEY, move_base, open_shop
+from .test_desk import SIGNED
 from .test_protecting import done, place, protected
 
 OTHER = ref("shop/other:1")
@@ -239,3 +242,22 @@ async def test_an_unreadable_spec_forgets_nothing() -> None:
     house.poke(KEY)
     await house.run(10)
     assert left(house) == []
+
+
+async def test_what_runs_keeps_its_lock_while_its_gates_are_asked_under_another_name() -> None:
+    house = House()
+    gate = GateInMemory(says(GateVerdict.PASS))
+    a_shop(house, SIGNED, kinds={GateKind.SIGNATURE: gate}, protect=True)
+    move_base(house)
+    await house.run(30)
+    assert done(house)[-1] == "checkout#2"
+    before = len(house.locks.done)
+    gate.mind = says(GateVerdict.PENDING)
+    spec = house.trackers.stored[KEY].spec
+    assert spec is not None
+    document = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    respecify(house, downstream=[{**document["downstream"][0], "name": "renamed"}])
+    await house.run(60)
+    assert row(house, KEY, "renamed").validated is None
+    assert done(house) == ["checkout#2"]
+    assert not [one for one in house.locks.done[before:] if one.startswith("unlock")]
