@@ -252,7 +252,7 @@ def _places(image: Image) -> int:
 def _length(image: PlatformImage) -> int:
     """Characters of what is kept of it."""
     said = sum(len(entry.created) + len(entry.created_by) + len(entry.comment) for entry in image.history)
-    return said + sum(map(len, image.diff_ids)) + sum(map(len, image.annotations.values()))
+    return len(image.user) + said + sum(map(len, image.diff_ids)) + sum(map(len, image.annotations.values()))
 
 
 def _found(answer: Answer, repository: Repository) -> Answer | None:

@@ -73,7 +73,7 @@ async def test_the_bounds_hold_before_the_program_begins(world: World, tmp_path:
     found: dict[str, Any] = json.loads((tool.folder / "bounds").read_text())
     assert found == {
         "DATA": [300 * MIB] * 2,
-        "FSIZE": [7 * MIB] * 2,
+        "FSIZE": [-1, -1],
         "CORE": [0, 0],
         "NOFILE": [OPEN_FILES] * 2,
     }
@@ -82,7 +82,7 @@ async def test_the_bounds_hold_before_the_program_begins(world: World, tmp_path:
 
 
 FILLS = {
-    "one large file": "with open('large', 'wb') as file: file.write(bytes(3 << 20))",
+    "one large file": "with open('large', 'wb') as file: file.write(bytes(3 << 20)); time.sleep(5)",
     "many small files": "import itertools\nfor number in itertools.count():\n  pathlib.Path(os.environ['TMPDIR'], str(number)).write_bytes(bytes(4096)); time.sleep(0.0005)",
 }
 
@@ -94,6 +94,23 @@ async def test_one_that_fills_the_disk_is_ended(world: World, tmp_path: Path, wh
     with pytest.raises(InvalidError, match="BASETRACKER_TRIVY_ROOM"):
         await judge.judge(question(_image(world, tool)), None)
     assert list(world.cache.glob("run-*")) == []
+
+
+async def test_what_is_written_and_removed_at_once_fails_nothing(world: World, tmp_path: Path) -> None:
+    """Trivy leaves out what it can't write, such as an archive within an archive, and tells nobody."""
+    body = "with open('inner', 'wb') as file: file.write(bytes(6 << 20))\nos.unlink('inner')\nprint(report)"
+    tool = StandIn(tmp_path / "tool", body)
+    image = _image(world, tool)
+    answer = await world.judge(tool.path, bounds=Bounds(room=2 * MIB)).judge(question(image), None)
+    assert answer.verdict is GateVerdict.PASS
+
+
+async def test_where_less_is_free_than_a_scan_may_take_none_begins(world: World, tmp_path: Path) -> None:
+    tool = StandIn(tmp_path / "tool")
+    judge = world.judge(tool.path, bounds=Bounds(room=1 << 60))
+    with pytest.raises(UnavailableError, match="less free room than a scan may take"):
+        await judge.judge(question(_image(world, tool)), None)
+    assert tool.scans == []
 
 
 async def test_an_image_that_is_too_large_is_not_downloaded(world: World, tmp_path: Path) -> None:

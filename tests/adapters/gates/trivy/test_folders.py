@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -14,6 +15,7 @@ import pytest
 from basetracker.adapters.gates.trivy.folders import Folder, make, sweep, take
 from basetracker.adapters.gates.trivy.program import Program
 from basetracker.api.names import GateVerdict
+from basetracker.errors import UnavailableError
 
 from .conftest import World, question
 from .scanned import alpine
@@ -67,10 +69,15 @@ async def test_the_next_process_takes_the_newest_database_and_removes_what_nobod
     first = world.trivy(tool.path)
     await first.scan(image, None, frozenset(question(image).gate.trivy.scanners), question(image).gate.trivy.timeout)  # type: ignore[union-attr]  # it has one
     (newest,) = world.cache.glob("db-*")
-    half, needed = make(world.cache, "db-"), make(world.cache, "db-")
-    half.leave()
+    half, needed, unfinished = (make(world.cache, prefix) for prefix in ("db-", "db-", "new-"))
+    shutil.copytree(
+        newest / "db", unfinished.path / "db"
+    )  # its Java database is still to come, and its process was killed
+    for one in (half, unfinished):
+        one.leave()
     assert (await world.judge(tool.path).judge(question(image), None)).verdict is GateVerdict.PASS
     assert set(world.cache.glob("db-*")) == {newest, needed.path}
+    assert list(world.cache.glob("new-*")) == []
     assert len(tool.downloads) == 1
 
 
@@ -109,3 +116,14 @@ def test_one_that_is_being_removed_is_nobodys(tmp_path: Path) -> None:
     fcntl.flock(removing, fcntl.LOCK_EX)
     assert take(folder.path) is None
     os.close(removing)
+
+
+async def test_a_database_without_the_java_one_that_is_asked_for_is_not_whole(world: World, tmp_path: Path) -> None:
+    tool = StandIn(tmp_path / "tool")
+    image = world.push("shop/a:1", alpine())
+    tool.reports(report(image, alpine().diff_ids))
+    assert (await world.judge(tool.path).judge(question(image), None)).verdict is GateVerdict.PASS
+    java = world.judge(tool.path, java_db_repository="contoso.azurecr.io/own/trivy-java-db:1")
+    with pytest.raises(UnavailableError, match="is none"):
+        await java.judge(question(image), None)
+    assert len(tool.downloads) >= 2

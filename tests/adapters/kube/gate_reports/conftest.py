@@ -35,6 +35,10 @@ async def kinds(world: Any) -> AsyncIterator[None]:
         for name in made:
             response = await world.admin._send(_Request("DELETE", path_of(*CRDS, name=name)))
             response.close()
+        for name in made:  # one that is still going would be taken for one that is there
+            async with asyncio.timeout(SECONDS):
+                while await world.admin.get(path_of(*CRDS, name=name)) is not None:  # noqa: ASYNC110  # a server's state
+                    await asyncio.sleep(0.05)
 
 
 async def _is_absent(world: Any, path: str) -> bool:

@@ -14,6 +14,7 @@ from basetracker.adapters.gates.reports.gate import ReportsJudge
 from basetracker.adapters.kube import Json, path_of
 from basetracker.api.gates import Gate
 from basetracker.api.tracker import Key
+from basetracker.errors import MissingError
 from basetracker.oci.refs import Digest, parse_image
 from basetracker.ports import Answer, Question
 
@@ -98,7 +99,14 @@ class Reports:
         api_version, plural = API_VERSIONS[kind]
         cluster_wide = kind.startswith("Cluster")
         path = path_of(api_version, plural, "" if cluster_wide else self.world.namespace)
-        await self.world.admin.post(path, {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body})
+        document = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    await self.world.admin.post(path, document)
+                    return
+                except MissingError:  # a real server that has just got the kind may list it and not take it yet
+                    await asyncio.sleep(0.2)
 
     async def write_vulnerabilities(self, *found: Json, digest: Any = str(DIGEST), **changes: Any) -> None:
         """A VulnerabilityReport of the ReplicaSet, as trivy-operator writes it."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,8 @@ _SOFT: Final = 0.8
 """The part of the memory from which Go cleans up eagerly: the rest is for what it doesn't count."""
 _LOOKS_EVERY: Final = 0.5
 _BLOCK: Final = 512
+_RESERVE: Final = 64 << 20
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,31 @@ class Bounds:
         return [*python, str(self.memory), str(largest_file), executable, *arguments]
 
 
-async def overfull(place: Path, room: int) -> None:
-    """Return when more than `room` bytes lie in the folder."""
-    while await asyncio.to_thread(_taken, place) <= room:  # noqa: ASYNC110  nobody tells when a file grows
+class Lack(Enum):
+    """What a run is ended for."""
+
+    ROOM = auto()
+    """It takes more than it may."""
+    DISK = auto()
+    """The disk is nearly full, whoever fills it: what can't be written could be left out without a word."""
+
+
+async def lacking(place: Path, room: int) -> Lack:
+    """Return when more than `room` bytes lie in the folder, or next to nothing is free on its disk."""
+    while (found := await asyncio.to_thread(_lack, place, room)) is None:  # noqa: ASYNC110  nobody tells when a file grows
         await asyncio.sleep(_LOOKS_EVERY)
+    return found
+
+
+def has_room(place: Path, room: int) -> bool:
+    """Whether as much is free on the folder's disk as a run may take."""
+    return shutil.disk_usage(place).free >= room + _RESERVE
+
+
+def _lack(place: Path, room: int) -> Lack | None:
+    if _taken(place) > room:
+        return Lack.ROOM
+    return None if shutil.disk_usage(place).free >= _RESERVE else Lack.DISK
 
 
 def _taken(place: Path) -> int:

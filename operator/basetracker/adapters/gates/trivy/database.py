@@ -29,6 +29,8 @@ RETRY: Final = timedelta(minutes=10)
 LONGEST_STALE: Final = timedelta(days=7)
 """A database that was made or downloaded so long ago is none: what is clean by it may long not be."""
 _FILES: Final = "db-"
+_UNFINISHED: Final = "new-"
+"""Of a folder that is being filled: nobody takes it into use, whatever lies in it already."""
 _METADATA_LIMIT: Final = 64 * 1024
 
 Secrets = Callable[[], Awaitable[dict[str, str]]]
@@ -123,7 +125,7 @@ class Database:
 
     async def _first(self) -> Snapshot:
         """What an earlier process has left, if it is new enough, else a download."""
-        left = await asyncio.to_thread(_newest, self._program.cache)
+        left = await asyncio.to_thread(_newest, self._program.cache, with_java=bool(self._java_repository))
         now = self._clock.now()
         if left is not None and now - left.downloaded < self._interval and not left.is_stale(now):
             self._current = left
@@ -151,9 +153,10 @@ class Database:
                 await self._fetch(
                     "--download-java-db-only", "--java-db-repository", self._java_repository, folder, self._java_secrets
                 )
-            found = await asyncio.to_thread(_read, place)
+            found = await asyncio.to_thread(_read, place, with_java=bool(self._java_repository))
             if found is None:
                 raise UnavailableError("what was downloaded as Trivy's vulnerability database is none")
+            await asyncio.to_thread(self._finished, place)
         except BaseException:
             await asyncio.to_thread(place.remove)
             raise
@@ -184,11 +187,20 @@ class Database:
 
     def _made(self) -> Folder:
         try:
-            return make(self._program.cache, _FILES)
+            return make(self._program.cache, _UNFINISHED)
         except OSError as error:
-            raise InvalidError(
-                f"the folder {self._program.cache} can't be written; name another one in BASETRACKER_TRIVY_CACHE"
-            ) from error
+            raise self._unwritable() from error
+
+    def _finished(self, place: Folder) -> None:
+        try:
+            place.rename(_FILES)
+        except OSError as error:
+            raise self._unwritable() from error
+
+    def _unwritable(self) -> InvalidError:
+        return InvalidError(
+            f"the folder {self._program.cache} can't be written; name another one in BASETRACKER_TRIVY_CACHE"
+        )
 
     def _bring_java(self, folder: Path) -> None:
         """A copy of the one in use, which Trivy replaces only when it is out of date: it is large."""
@@ -211,28 +223,30 @@ def last_words(complaint: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _newest(cache: Path) -> Snapshot | None:
+def _newest(cache: Path, *, with_java: bool) -> Snapshot | None:
     """The newest whole snapshot there; what dead processes have left beside it is removed."""
-    found = [snapshot for path in cache.glob(f"{_FILES}*") if (snapshot := _taken(path)) is not None]
+    taken = (_taken(path, with_java=with_java) for path in cache.glob(f"{_FILES}*"))
+    found = [snapshot for snapshot in taken if snapshot is not None]
     newest = max(found, key=lambda one: one.downloaded, default=None)
     for snapshot in found:
         if snapshot is not newest:
             snapshot.place.leave()
+    sweep(cache, _UNFINISHED)
     sweep(cache, _FILES, keep=newest.folder if newest is not None else None)
     return newest
 
 
-def _taken(path: Path) -> Snapshot | None:
+def _taken(path: Path, *, with_java: bool) -> Snapshot | None:
     place = take(path)
     if place is None:
         return None
-    snapshot = _read(place)
+    snapshot = _read(place, with_java=with_java)
     if snapshot is None:
         place.leave()
     return snapshot
 
 
-def _read(place: Folder) -> Snapshot | None:
+def _read(place: Folder, *, with_java: bool) -> Snapshot | None:
     """The snapshot in a folder; None when it isn't whole."""
     folder = place.path
     try:
@@ -241,6 +255,9 @@ def _read(place: Folder) -> Snapshot | None:
         version, updated = int(document["Version"]), datetime.fromisoformat(document["UpdatedAt"])
         downloaded = datetime.fromisoformat(document["DownloadedAt"])
         if not (folder / "db" / "trivy.db").stat().st_size or None in (updated.tzinfo, downloaded.tzinfo):
+            return None
+        java = folder / "java-db"
+        if with_java and not ((java / "metadata.json").stat().st_size and (java / "trivy-java.db").stat().st_size):
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from basetracker.adapters.gates.trivy.database import last_words
-from basetracker.adapters.gates.trivy.program import Finished, TooMuchRoomError
+from basetracker.adapters.gates.trivy.program import Finished, FullDiskError, TooMuchRoomError
 from basetracker.errors import BasetrackerError, DeniedError, InvalidError, UnavailableError
 from basetracker.oci.refs import Repository
 
@@ -58,7 +58,7 @@ def _of_place(said: str) -> BasetrackerError | None:
             "name one in BASETRACKER_TRIVY_JAVA_DB_REPOSITORY"
         )
     if "no space left on device" in said:
-        return UnavailableError("the disk is full where Trivy works; see BASETRACKER_TRIVY_CACHE")
+        return FullDiskError()
     return None
 
 

@@ -43,6 +43,13 @@ class Folder:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def rename(self, prefix: str) -> None:
+        """Let its name begin with `prefix`; the lock stays. Raises OSError."""
+        path = self.path.with_name(f"{prefix}{self.path.name.partition('-')[2]}")
+        with _alone(self.path.parent):
+            self.path.rename(path)
+        self.path = path
+
     def remove(self) -> None:
         """Need it no more, and remove it unless somebody else needs it: then that one or a later process does."""
         with suppress(OSError), _alone(self.path.parent):

@@ -13,20 +13,23 @@ NOT_BEGUN = 126
 
 
 def main(words: list[str]) -> None:
-    """Become the program under the bounds; `MEMORY` and `FILE` are bytes, the latter of the largest file that it may write."""
+    """Become the program under the bounds; `MEMORY` and `FILE` are bytes, the latter of the largest file that it may write.
+
+    0 bounds no file: some of what Trivy can't write it leaves out without a word.
+    """
     import resource  # there is none on some systems, where nobody calls this
 
     memory, file, *command = words
     wanted = (
         # Of what is private and can be written: neither what Go reserves nor a database that is mapped counts as memory.
         (resource.RLIMIT_DATA, int(memory)),
-        (resource.RLIMIT_FSIZE, int(file)),
+        (resource.RLIMIT_FSIZE, int(file) or resource.RLIM_INFINITY),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
     )
     for kind, most in wanted:
         there = resource.getrlimit(kind)[1]
-        bound = most if there == resource.RLIM_INFINITY else min(most, there)
+        bound = min((one for one in (most, there) if one != resource.RLIM_INFINITY), default=resource.RLIM_INFINITY)
         resource.setrlimit(kind, (bound, bound))
     try:
         os.execv(command[0], command)  # noqa: S606  no shell is wanted

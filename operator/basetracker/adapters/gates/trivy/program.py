@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from basetracker.adapters.gates.trivy.bounds import NOT_BEGUN, Bounds, overfull
+from basetracker.adapters.gates.trivy.bounds import NOT_BEGUN, Bounds, Lack, has_room, lacking
 from basetracker.adapters.gates.trivy.folders import Folder, make, sweep
 from basetracker.errors import InvalidError, MissingError, UnavailableError
 
@@ -57,6 +57,16 @@ class TooMuchRoomError(InvalidError):
         )
 
 
+class FullDiskError(UnavailableError):
+    """There is less room than a run may take: what Trivy can't write it may leave out without a word."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the disk where Trivy works has less free room than a scan may take; see BASETRACKER_TRIVY_CACHE and "
+            "BASETRACKER_TRIVY_ROOM"
+        )
+
+
 class Program:
     """The Trivy binary."""
 
@@ -88,20 +98,22 @@ class Program:
     ) -> Finished:
         """Start it, wait for its end, and read what it writes; after `seconds` it is killed with its children.
 
-        `secrets` are variables of its environment. `largest_file` is in bytes, those of its room unless given. `files` lie in
-        its working directory when it starts.
+        `secrets` are variables of its environment. `largest_file` is in bytes, for what takes its room elsewhere; any unless
+        given. `files` lie in its working directory when it starts.
 
         Raises:
             MissingError: there is no such program.
             InvalidError: its folder can't be written, it takes more room than it may, or it writes more than `output_limit`
                 bytes to its output.
-            UnavailableError: it took too long.
+            UnavailableError: it took too long, or the disk has less room than it may take.
         """
         executable = self._found()
         room = largest_file or self.bounds.room
-        command = self.bounds.command(executable, arguments, largest_file=room)
+        command = self.bounds.command(executable, arguments, largest_file=largest_file)
         async with self._workplace(files or {}) as folder:
             place = folder.path
+            if not largest_file and not await asyncio.to_thread(has_room, place, room):
+                raise FullDiskError
             environment = {**await asyncio.to_thread(self._environment, place), **(secrets or {})}
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -118,7 +130,7 @@ class Program:
                 raise self._unable() from error
             try:
                 async with asyncio.timeout(seconds):
-                    done = await _finished(process, output_limit, overfull(place, room))
+                    done = await _finished(process, output_limit, lacking(place, room))
             except TimeoutError as error:
                 raise UnavailableError("Trivy took longer than it may; see the gate's timeout") from error
             finally:
@@ -191,14 +203,14 @@ class Program:
 
 
 async def _finished(
-    process: asyncio.subprocess.Process, output_limit: int, full: Coroutine[None, None, None]
+    process: asyncio.subprocess.Process, output_limit: int, lack: Coroutine[None, None, Lack]
 ) -> Finished:
-    """What it has written, once it has ended; `full` returns when it has filled its room."""
+    """What it has written, once it has ended; `lack` returns when it has to be ended."""
     assert process.stdout is not None  # noqa: S101  both are pipes
     assert process.stderr is not None  # noqa: S101
     try:
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(_refused(full))
+            watch = group.create_task(_refused(lack))
             output = group.create_task(_all(process.stdout, output_limit))
             complaint = group.create_task(_end(process.stderr))
             await asyncio.wait([output, complaint])
@@ -209,9 +221,8 @@ async def _finished(
     return Finished(code=code, output=output.result(), complaint=complaint.result())
 
 
-async def _refused(full: Coroutine[None, None, None]) -> None:
-    await full
-    raise TooMuchRoomError
+async def _refused(lack: Coroutine[None, None, Lack]) -> None:
+    raise TooMuchRoomError if await lack is Lack.ROOM else FullDiskError
 
 
 async def _all(stream: asyncio.StreamReader, limit: int) -> bytes:

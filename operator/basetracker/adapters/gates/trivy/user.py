@@ -37,7 +37,8 @@ def is_root(user: str, *, windows: bool = False) -> bool:
     """
     name = user.partition(":")[0].strip()
     if _NUMBER.fullmatch(name):
-        return not 0 < int(name) <= _LARGEST
+        digits = name.lstrip("+-0")
+        return len(digits) > len(str(_LARGEST)) or name.startswith("-") or not 0 < int(digits or "0") <= _LARGEST
     if windows:
         return name.rpartition("\\")[2].casefold() in {"", "containeradministrator", "administrator"}
     return name in {"", "root"}
