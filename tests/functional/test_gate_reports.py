@@ -154,7 +154,8 @@ async def test_silence_passes_where_the_tracker_says_so(world: World) -> None:
     ]
 
 
-async def test_a_canarys_clean_report_lets_the_digest_through(world: World) -> None:
+async def with_a_canary(world: World) -> tuple[str, str, str]:
+    """A base has moved, and a canary runs what was built on it: the digest before, the base, and the canary's digest."""
     old = await begin(world, "VulnerabilityReport")
     await scanned(world, old)
     await world.apply(gates("trivy-operator"))
@@ -162,6 +163,11 @@ async def test_a_canarys_clean_report_lets_the_digest_through(world: World) -> N
     base = world.push_base("3.12.12")
     await world.look()
     new = await canary(world, base)
+    return old, base, new
+
+
+async def test_a_canarys_clean_report_lets_the_digest_through(world: World) -> None:
+    old, base, new = await with_a_canary(world)
     assert world.runs_digests() == {old}
     await scanned(world, new, ("CVE-2026-1", "LOW"), of="canary")
     await look_later(world)
@@ -170,13 +176,7 @@ async def test_a_canarys_clean_report_lets_the_digest_through(world: World) -> N
 
 
 async def test_what_a_canarys_report_finds_is_not_delivered(world: World) -> None:
-    old = await begin(world, "VulnerabilityReport")
-    await scanned(world, old)
-    await world.apply(gates("trivy-operator"))
-    await world.becomes("Current")
-    base = world.push_base("3.12.12")
-    await world.look()
-    new = await canary(world, base)
+    old, _, new = await with_a_canary(world)
     await scanned(world, new, ("CVE-2026-1", "CRITICAL"), of="canary")
     await look_later(world)
     row = await world.becomes("Blocked GateFailed")
